@@ -1,0 +1,1 @@
+//! The clipsieve operators, one file each, with the media, store and table code they stand on.
