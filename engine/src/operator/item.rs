@@ -1,0 +1,142 @@
+use std::any::Any;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value as Json};
+
+/// One row of a table: column names and JSON values, in column order.
+///
+/// Serialized as JSON text, so that it crosses processes in any serde format, self-describing or not.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Row(pub Map<String, Json>);
+
+impl Row {
+    /// The text of a column, if it is there and is text.
+    pub fn text(&self, column: &str) -> Option<&str> {
+        self.0.get(column).and_then(Json::as_str)
+    }
+}
+
+impl Serialize for Row {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = serde_json::to_string(&self.0).map_err(serde::ser::Error::custom)?;
+        serializer.serialize_str(&text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Row {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        serde_json::from_str(&text)
+            .map(Row)
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+/// One input row on its way through the graph, shared by all stages that work on it.
+///
+/// It also owns what has to live exactly as long as the item: its credits, and whatever an operator hands to
+/// [`Item::keep`] (a downloaded file, a scratch folder). All of it is dropped when the last stage has answered.
+pub struct Item {
+    /// Position of the row in the input, from 0.
+    pub sequence: u64,
+    /// The input row as it was read.
+    pub row: Row,
+    /// When the item entered the graph (wall clock, for the row).
+    pub started_at: SystemTime,
+    /// When the item has to have left the graph.
+    pub deadline: Deadline,
+    kept: Mutex<Vec<Box<dyn Any + Send>>>,
+}
+
+impl Item {
+    /// An item that entered the graph now.
+    pub fn new(sequence: u64, row: Row, deadline: Deadline) -> Self {
+        Self {
+            sequence,
+            row,
+            started_at: SystemTime::now(),
+            deadline,
+            kept: Mutex::default(),
+        }
+    }
+
+    /// Keeps a value alive until the item has left the graph, then drops it.
+    pub fn keep(&self, value: impl Any + Send) {
+        self.kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Box::new(value));
+    }
+}
+
+/// A point in time after which work is to stop, and a switch that stops it earlier. Clones share the switch.
+#[derive(Debug, Clone)]
+pub struct Deadline {
+    at: Option<Instant>,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl Deadline {
+    /// A deadline that never comes by itself.
+    pub fn never() -> Self {
+        Self {
+            at: None,
+            cancelled: Arc::default(),
+        }
+    }
+
+    /// A deadline this far in the future.
+    pub fn after(duration: Duration) -> Self {
+        Self {
+            at: Instant::now().checked_add(duration),
+            cancelled: Arc::default(),
+        }
+    }
+
+    /// The earlier of this deadline and one this far in the future, with a switch of its own.
+    pub fn within(&self, duration: Duration) -> Self {
+        let other = Self::after(duration);
+        Self {
+            at: match (self.at, other.at) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            },
+            cancelled: other.cancelled,
+        }
+    }
+
+    /// Stops the work now.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the work is to stop.
+    pub fn expired(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed) || self.at.is_some_and(|at| Instant::now() >= at)
+    }
+
+    /// When it comes, if it comes by itself.
+    pub fn at(&self) -> Option<Instant> {
+        self.at
+    }
+
+    /// Time left, zero once it has come; `None` if it never comes by itself.
+    pub fn remaining(&self) -> Option<Duration> {
+        self.at
+            .map(|at| at.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// One call of an operator: for which item, which attempt, until when.
+#[derive(Clone)]
+pub struct Call {
+    /// The item that is worked on.
+    pub item: Arc<Item>,
+    /// 1 for the first attempt.
+    pub attempt: u32,
+    /// When this attempt has to be over.
+    pub deadline: Deadline,
+}

@@ -1,0 +1,31 @@
+//! What an operator is, seen from the engine.
+//!
+//! An operator is one constant, an [`OperatorSpec`], listed once in a [`Registry`]. The spec holds everything a person
+//! or the compiler asks of it: name, summary, ports, parameters, example, executor. Its `build` function turns the
+//! validated parameters of one stage into an [`Operator`], which the run calls once for each item.
+//!
+//! An operator sees typed input and gives a typed answer. It knows nothing of timely, of threads, of rows in a table, of
+//! retries or of the stage it serves: those wrap it. It may block (it runs on an executor, never on a timely worker), and
+//! it should look at [`Deadline::expired`] wherever it loops over data it does not control.
+
+mod context;
+mod error;
+mod item;
+mod kind;
+mod params;
+mod registry;
+mod spec;
+mod traits;
+mod value;
+
+pub use context::{BuildContext, Finding, Model, Models, Placement, Setting, Store, Stores, Wish};
+pub use error::{ErrorKind, OperatorError};
+pub use item::{Call, Deadline, Item, Row};
+pub use kind::PortKind;
+pub use params::{Fallback, ParamSpec, ParamType, ParamValue, Params};
+pub use registry::{Registry, ResourceChecks};
+pub use spec::{Executor, OperatorSpec, Ports, Signature};
+pub use traits::{
+    AsyncTransform, Delivered, Document, Gather, Operator, Sink, Source, SourceRow, Transform,
+};
+pub use value::{Answer, Failure, Outcome, Value};

@@ -1,0 +1,126 @@
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+use super::{Answer, Call, Failure, Item, OperatorError, Outcome, Row, Value};
+
+/// A built operator: one stage's worth of it, shared by all workers of a process.
+pub enum Operator {
+    /// Blocking work, on the `cpu` executor or on the `device` executor.
+    Transform(Box<dyn Transform>),
+    /// Waiting work, on the `io` executor.
+    AsyncTransform(Box<dyn AsyncTransform>),
+    /// Puts the answers of several stages together, failed ones included.
+    Gather(Box<dyn Gather>),
+    /// Where items come from. Built in one process only.
+    Source(Box<dyn Source>),
+    /// Where result rows go. Built in one process only.
+    Sink(Box<dyn Sink>),
+}
+
+/// Work that keeps a thread busy. Called from several threads at once, at most as often as the stage's concurrency.
+pub trait Transform: Send + Sync {
+    /// Called once in each process before the first item: load, allocate, run once.
+    ///
+    /// # Errors
+    /// Any error here ends the job before it starts.
+    fn warm_up(&self) -> Result<(), OperatorError> {
+        Ok(())
+    }
+
+    /// Bytes of memory that the answer for this item will hold. The run waits until they fit into its memory budget
+    /// before it calls [`Transform::apply`]; an item that could never fit fails with a row that says so.
+    ///
+    /// # Errors
+    /// As [`Transform::apply`].
+    fn footprint_bytes(&self, _call: &Call, _inputs: &[Value]) -> Result<u64, OperatorError> {
+        Ok(0)
+    }
+
+    /// Works on one item. `inputs` are in port order.
+    ///
+    /// # Errors
+    /// Whatever keeps it from an answer; the run retries temporary errors and turns the last one into a row.
+    fn apply(&self, call: &Call, inputs: &[Value]) -> Result<Outcome, OperatorError>;
+}
+
+/// Work that mostly waits for something else.
+pub trait AsyncTransform: Send + Sync {
+    /// As [`Transform::warm_up`].
+    ///
+    /// # Errors
+    /// Any error here ends the job before it starts.
+    fn warm_up(&self) -> Result<(), OperatorError> {
+        Ok(())
+    }
+
+    /// Works on one item. The future is dropped when the deadline passes.
+    fn apply<'a>(
+        &'a self,
+        call: &'a Call,
+        inputs: &'a [Value],
+    ) -> BoxFuture<'a, Result<Outcome, OperatorError>>;
+}
+
+/// Puts the answers of several stages together. It is called for every item, also when stages skipped it or failed.
+pub trait Gather: Send + Sync {
+    /// The answers with the ids of the stages that gave them, in port order.
+    ///
+    /// # Errors
+    /// Only a broken promise between operators; the item's row then tells of it.
+    fn gather(&self, item: &Item, answers: &[(String, Answer)]) -> Result<Value, OperatorError>;
+}
+
+/// One row from a source, and what is wrong with it, if something is: the item then fails with that error.
+pub struct SourceRow {
+    /// The row, as far as it could be read.
+    pub row: Row,
+    /// Why it cannot be worked on.
+    pub problem: Option<OperatorError>,
+}
+
+/// Where items come from.
+pub trait Source: Send {
+    /// The next row, or `None` at the end.
+    ///
+    /// # Errors
+    /// The table cannot be read any further: this ends the job.
+    fn next_row(&mut self) -> Result<Option<SourceRow>, OperatorError>;
+
+    /// How many rows there are in all, if that is known.
+    fn total_rows(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// One result row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Document {
+    /// The columns.
+    pub row: Row,
+    /// Whether the row tells of a failure.
+    pub failed: bool,
+}
+
+/// What a sink is given for one item.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Delivered {
+    /// Position of the input row, from 0.
+    pub sequence: u64,
+    /// The result row; or the input row and the failure, when even the last stage before the sink failed.
+    pub result: Result<Document, (Row, Failure)>,
+}
+
+/// Where result rows go. Called from one thread.
+pub trait Sink: Send {
+    /// Takes the rows of one epoch, in input order. Epochs come in order, each once.
+    ///
+    /// # Errors
+    /// The rows cannot be written: this ends the job.
+    fn commit(&mut self, rows: Vec<Delivered>) -> Result<(), OperatorError>;
+
+    /// All rows are in: make them visible. Returns where they are, for people.
+    ///
+    /// # Errors
+    /// As [`Sink::commit`].
+    fn finish(self: Box<Self>) -> Result<String, OperatorError>;
+}

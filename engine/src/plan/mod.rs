@@ -1,0 +1,94 @@
+//! The plan: the compiled and placed graph. All that a run will use stands here; the dry run prints it.
+
+use std::time::Duration;
+
+use petgraph::graph::{DiGraph, NodeIndex};
+use serde_json::Value as Json;
+
+use crate::operator::{Models, OperatorSpec, Params, Placement, PortKind, Stores, Wish};
+
+/// The index of a stage in a [`Plan`].
+pub type StageIndex = NodeIndex<u32>;
+
+/// How often a failed call of a stage is tried again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Retry {
+    /// Attempts in all, at least 1.
+    pub attempts: u32,
+    /// Pause before the second attempt; it doubles from then on, with jitter, up to 30 s.
+    pub backoff: Duration,
+}
+
+/// One stage, ready to be built.
+#[derive(Debug, Clone)]
+pub struct Stage {
+    /// Its id in the file.
+    pub id: String,
+    /// Its operator.
+    pub spec: &'static OperatorSpec,
+    /// Its parameters, defaults filled in.
+    pub params: Params,
+    /// The stages it takes from, in port order.
+    pub inputs: Vec<StageIndex>,
+    /// The kinds of its inputs, in port order.
+    pub input_kinds: Vec<PortKind>,
+    /// The kind of its output; `None` for a sink.
+    pub output: Option<PortKind>,
+    /// Where it runs and how wide.
+    pub placement: Placement,
+    /// How failed calls are tried again.
+    pub retry: Retry,
+    /// Longest time one attempt may take.
+    pub timeout: Duration,
+    /// What it asks of its inputs.
+    pub demand: Option<Json>,
+    /// What its consumers ask of it.
+    pub wishes: Vec<Wish>,
+}
+
+/// The bounds of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    /// Items in flight at once, each worker.
+    pub items: usize,
+    /// Bytes of frames in flight at once, each process.
+    pub memory_bytes: u64,
+    /// Longest time an item may be in flight.
+    pub item_timeout: Duration,
+    /// Input rows in an epoch, the unit in which rows are committed.
+    pub epoch_rows: usize,
+    /// Epochs that may be open at once.
+    pub open_epochs: usize,
+}
+
+/// Threads of one process, beside timely's workers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Threads {
+    /// Of the `cpu` executor, shared by all its stages (and by device stages placed on the CPU).
+    pub cpu: usize,
+    /// Of the `io` executor.
+    pub io: usize,
+}
+
+/// A compiled, placed graph.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The pipeline's name.
+    pub name: String,
+    /// The stages; an edge goes from a stage to one that takes from it and holds the input port's index.
+    pub graph: DiGraph<Stage, usize>,
+    /// All stages, inputs before consumers.
+    pub order: Vec<StageIndex>,
+    /// The bounds of the run.
+    pub limits: Limits,
+    /// Worker processes.
+    pub processes: usize,
+    /// Timely workers in each process.
+    pub workers: usize,
+    /// Threads in each process.
+    pub threads: Threads,
+    /// The models that stages use.
+    pub models: Models,
+    /// The stores that stages use.
+    pub stores: Stores,
+}
