@@ -1,1 +1,4 @@
-//! The clipsieve operators, one file each, with the media, store and table code they stand on.
+//! The clipsieve operators, one file each, and the media, store and table code they stand on.
+
+pub mod kinds;
+pub mod media;

@@ -1,0 +1,4 @@
+//! Everything that touches FFmpeg.
+
+pub mod frames;
+pub mod geometry;
