@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clipsieve_engine::operator::PortKind;
+use clipsieve_engine::operator::{OperatorError, PortKind};
 use serde_json::{Map, Value as Json, json};
 
-use crate::media::frames::Clip;
-use crate::media::geometry::CropRect;
+use crate::media::{Clip, CropRect};
 
 /// A video file at hand: [`Video`].
 pub const VIDEO: PortKind = PortKind("video");
@@ -113,6 +112,20 @@ pub struct Decoded {
     pub duration_seconds: f64,
     /// For each different request, as the canonical text of the sampler's demand, its clips.
     pub clips: Vec<(String, Arc<Vec<Clip>>)>,
+}
+
+impl Decoded {
+    /// The clips of the demand with this [key](crate::demand::SampleDemand::key).
+    ///
+    /// # Errors
+    /// `Internal` if the decoder was not asked for them.
+    pub fn clips_of(&self, key: &str) -> Result<&Arc<Vec<Clip>>, OperatorError> {
+        self.clips
+            .iter()
+            .find(|(of, _)| of == key)
+            .map(|(_, clips)| clips)
+            .ok_or_else(|| OperatorError::internal(format!("the decoder was not asked for {key}")))
+    }
 }
 
 /// The frames of several windows, in the order of their starts.

@@ -1,0 +1,30 @@
+# make demo   judge the clips of examples/clips with the stock pipeline
+# make test   the whole test suite
+# make lint   formatting and clippy, as CI runs them
+
+CARGO ?= cargo
+OUT := demo-output
+
+.PHONY: setup build demo test lint clean
+
+setup:
+	@bash scripts/setup.sh
+
+build: setup
+	$(CARGO) build --release --locked
+
+demo: build
+	@mkdir -p $(OUT)
+	target/release/clipsieve run pipelines/video-quality.yaml --set input=examples/clips --set output=$(OUT)/results.jsonl --set crops=$(OUT)/crops
+	@target/release/clipsieve show $(OUT)/results.jsonl
+
+test: setup
+	$(CARGO) test --workspace --locked
+
+lint: setup
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+clean:
+	$(CARGO) clean
+	rm -rf $(OUT)

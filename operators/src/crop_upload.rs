@@ -1,0 +1,189 @@
+//! `crop_upload`: cuts the spoiled parts of the frame away, and puts the cropped video into a store.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+
+use clipsieve_engine::operator::{
+    BuildContext, Call, Deadline, ErrorKind, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec, Outcome, ParamSpec, ParamType, Ports, Row,
+    Setting, Signature, Transform, Value,
+};
+
+use crate::kinds::{CropReport, REGIONS, Regions, VIDEO, Video};
+use crate::media::{CropRect, EncodeOptions, crop_to_file};
+use crate::regions::safe_crop::safe_crop;
+use crate::stores::{Access, Store, StoreError};
+use crate::template::Template;
+use crate::videos::interrupt_of;
+
+/// The `crop_upload` operator.
+pub const CROP_UPLOAD: OperatorSpec = OperatorSpec {
+    name: "crop_upload",
+    summary: "crops a video to its largest clean rectangle and uploads it",
+    doc: "\
+Finds the largest rectangle that no counted region touches, with even sides and offsets. If there is nothing to cut away the \
+video goes on as it is; if the rectangle would be too small it goes on uncropped, and the row says why.
+
+A crop is a view: later stages see the cropped frames of the original's own decode, so that no score depends on the encoder. \
+The encoded file (picture re-encoded, audio kept) is for the upload alone; without a `store` nothing is encoded.",
+    example: "cropped: { op: crop_upload, from: [fetched, regions], with: { store: crops } }",
+    ports: Ports::Fixed(&[Signature { inputs: &[VIDEO, REGIONS], output: Some(VIDEO) }]),
+    params: &[
+        ParamSpec {
+            name: "store",
+            ty: ParamType::Store,
+            fallback: Fallback::Absent,
+            unit: None,
+            doc: "Where cropped videos are put, by its name under `stores:`. Without it the crop is only a view.",
+        },
+        ParamSpec {
+            name: "key",
+            ty: ParamType::Text,
+            fallback: Fallback::Is("{video_id}.mp4"),
+            unit: None,
+            doc: "Path in the store; `{column}` stands for the text of a column of the row. Its extension chooses the container.",
+        },
+        ParamSpec {
+            name: "encoder",
+            ty: ParamType::Text,
+            fallback: Fallback::Is("libx264"),
+            unit: None,
+            doc: "FFmpeg's name of the video encoder.",
+        },
+        ParamSpec {
+            name: "preset",
+            ty: ParamType::Text,
+            fallback: Fallback::Is("veryfast"),
+            unit: None,
+            doc: "The encoder's preset.",
+        },
+        ParamSpec {
+            name: "quality",
+            ty: ParamType::Int { min: 0, max: 63 },
+            fallback: Fallback::Is("18"),
+            unit: Some("crf"),
+            doc: "The encoder's constant rate factor; lower is better and larger.",
+        },
+        ParamSpec {
+            name: "min_side",
+            ty: ParamType::Int { min: 2, max: 8192 },
+            fallback: Fallback::Is("64"),
+            unit: Some("px"),
+            doc: "A crop with a shorter side is refused.",
+        },
+        ParamSpec {
+            name: "min_area",
+            ty: ParamType::Float { min: 0.0, max: 1.0 },
+            fallback: Fallback::Is("0.4"),
+            unit: None,
+            doc: "A crop that keeps a smaller share of the frame is refused.",
+        },
+    ],
+    executor: Executor::Cpu,
+    concurrency: 0,
+    check: Some(check),
+    demand: None,
+    build,
+};
+
+fn check(setting: &Setting<'_>) -> Vec<Finding> {
+    let key = setting.params.text("key");
+    let mut findings = Vec::new();
+    if let Err(message) = Template::parse(key) {
+        findings.push(Finding::param("key", message));
+    }
+    if !["mp4", "mkv", "mov"].iter().any(|extension| key.ends_with(&format!(".{extension}"))) {
+        findings.push(Finding::param("key", format!("`{key}` does not end in .mp4, .mkv or .mov")));
+    }
+    findings
+}
+
+fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
+    let params = context.setting.params;
+    let store = match params.opt_text("store") {
+        None => None,
+        Some(name) => Some(Store::named(context.setting.stores, name, Access::Write)?),
+    };
+    Ok(Operator::Transform(Box::new(CropUpload {
+        store,
+        key: Template::parse(params.text("key")).map_err(OperatorError::config)?,
+        min_side: params.int("min_side") as u32,
+        min_area: params.float("min_area"),
+        options: EncodeOptions {
+            encoder: params.text("encoder").to_string(),
+            preset: params.text("preset").to_string(),
+            quality: params.int("quality") as u32,
+            threads: context.placement.threads.max(1),
+            ..EncodeOptions::default()
+        },
+        scratch: context.scratch.to_path_buf(),
+    })))
+}
+
+struct CropUpload {
+    store: Option<Store>,
+    key: Template,
+    min_side: u32,
+    min_area: f64,
+    options: EncodeOptions,
+    scratch: PathBuf,
+}
+
+impl CropUpload {
+    /// Encodes the crop into a temporary file and puts it into the store; the file is gone when this returns.
+    fn upload(&self, call: &Call, store: &Store, source: &Path, rect: CropRect, row: &Row) -> Result<String, OperatorError> {
+        let key = self.key.fill(row)?;
+        let extension = Path::new(&key).extension().and_then(|extension| extension.to_str()).unwrap_or("mp4");
+        let file = tempfile::Builder::new()
+            .prefix("crop-")
+            .suffix(&format!(".{extension}"))
+            .tempfile_in(&self.scratch)
+            .map_err(|error| OperatorError::temporary(format!("cannot make a file in {}", self.scratch.display())).with_source(error))?
+            .into_temp_path();
+        crop_to_file(source, rect, &file, &self.options, &interrupt_of(&call.deadline))?;
+        block_on(&call.deadline, store.upload(&file, &key, content_type(extension)))
+    }
+}
+
+/// The media type that a store is told.
+fn content_type(extension: &str) -> &'static str {
+    match extension {
+        "mkv" => "video/x-matroska",
+        "mov" => "video/quicktime",
+        _ => "video/mp4",
+    }
+}
+
+/// Waits for an upload on this thread, at most until the deadline.
+fn block_on(deadline: &Deadline, upload: impl Future<Output = Result<String, StoreError>>) -> Result<String, OperatorError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| OperatorError::temporary("cannot start the upload").with_source(error))?;
+    runtime.block_on(async {
+        match deadline.remaining() {
+            None => Ok(upload.await?),
+            Some(left) => match tokio::time::timeout(left, upload).await {
+                Ok(done) => Ok(done?),
+                Err(_) => Err(OperatorError::new(ErrorKind::Timeout, "the upload did not finish by the deadline")),
+            },
+        }
+    })
+}
+
+impl Transform for CropUpload {
+    fn apply(&self, call: &Call, inputs: &[Value]) -> Result<Outcome, OperatorError> {
+        let video: &Video = inputs[0].get()?;
+        let found: &Regions = inputs[1].get()?;
+        let boxes: Vec<[f32; 4]> = found.regions.iter().map(|region| region.rect).collect();
+        let (kept, reason) = match safe_crop(found.width, found.height, &boxes, self.min_side, self.min_area) {
+            Ok(Some(rect)) => (Some(rect), None),
+            Ok(None) => (None, Some("nothing to cut away".to_string())),
+            Err(refusal) => (None, Some(refusal.to_string())),
+        };
+        let url = match (kept, &self.store) {
+            (Some(rect), Some(store)) => Some(self.upload(call, store, &video.path, rect, &call.item.row)?),
+            _ => None,
+        };
+        Ok(Outcome::value(Video { view: kept.or(video.view), crop: Some(CropReport { kept, reason, url }), ..video.clone() }))
+    }
+}

@@ -1,0 +1,175 @@
+//! `detect_regions`: what spoils the frame, and where.
+
+use std::time::Duration;
+
+use clipsieve_engine::operator::{
+    BuildContext, Call, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec, Outcome, ParamSpec, ParamType, Ports, Setting,
+    Signature, Transform, Value,
+};
+use clipsieve_models::{Detector, Letterbox, Pool};
+use ndarray::Array3;
+
+use crate::kinds::{REGIONS, Region, Regions, VIDEO, Video};
+use crate::media::{DecodeOptions, Fit, Frame, Request, Span, decode_with, footprint_bytes, probe};
+use crate::model_files::{self, PRECISION_PARAM};
+use crate::regions::signals;
+use crate::regions::tracks::{FrameBox, track};
+use crate::videos::interrupt_of;
+
+/// The `detect_regions` operator.
+pub const DETECT_REGIONS: OperatorSpec = OperatorSpec {
+    name: "detect_regions",
+    summary: "finds borders, logos, subtitles and watermarks",
+    doc: "\
+Looks at some frames spread evenly over the video and reports the regions that persist in them. Two backends, alone or \
+together: `signals` needs no weights and finds uniform borders and overlays that stand still while the picture moves; `yolo` \
+runs a YOLOv8 detector with whatever classes it was trained for. Each region says which backend found it.
+
+A region counts when its boxes (same class, IoU of at least 0.5 with the mean of its track) are seen in at least \
+`persistence` of the frames; its box is the hull of its track.",
+    example: "regions: { op: detect_regions, from: fetched }",
+    ports: Ports::Fixed(&[Signature { inputs: &[VIDEO], output: Some(REGIONS) }]),
+    params: &[
+        ParamSpec {
+            name: "backends",
+            ty: ParamType::List(&ParamType::Choice(&["signals", "yolo"])),
+            fallback: Fallback::Is("[signals]"),
+            unit: None,
+            doc: "Which backends look; their findings are put together.",
+        },
+        ParamSpec {
+            name: "model",
+            ty: ParamType::Model,
+            fallback: Fallback::Absent,
+            unit: None,
+            doc: "The detector of the `yolo` backend, by its name under `models:`.",
+        },
+        ParamSpec {
+            name: "frames",
+            ty: ParamType::Int { min: 2, max: 128 },
+            fallback: Fallback::Is("12"),
+            unit: Some("frames"),
+            doc: "Frames that are looked at, spread evenly over the video.",
+        },
+        ParamSpec {
+            name: "persistence",
+            ty: ParamType::Float { min: 0.0, max: 1.0 },
+            fallback: Fallback::Is("0.3"),
+            unit: None,
+            doc: "Share of the frames in which a region must be seen to count.",
+        },
+        PRECISION_PARAM,
+    ],
+    executor: Executor::Device,
+    concurrency: 0,
+    check: Some(check),
+    demand: None,
+    build,
+};
+
+fn check(setting: &Setting<'_>) -> Vec<Finding> {
+    let backends = setting.params.texts("backends");
+    let mut findings = Vec::new();
+    if backends.is_empty() {
+        findings.push(Finding::param("backends", "is empty").with_help("name `signals`, `yolo` or both"));
+    }
+    match (backends.contains(&"yolo"), setting.params.opt_text("model")) {
+        (true, None) => findings.push(
+            Finding::param("model", "is not given, and the `yolo` backend needs one").with_help("name a detector under `models:` and here"),
+        ),
+        (true, Some(model)) => findings.extend(model_files::check_architecture(setting, "model", model, "yolov8")),
+        (false, Some(_)) => {
+            findings.push(Finding::param("model", "is given, but no backend uses it").with_help("add `yolo` to `backends`, or remove it"));
+        }
+        (false, None) => {}
+    }
+    findings
+}
+
+fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
+    let params = context.setting.params;
+    let backends = params.texts("backends");
+    let detectors = match params.opt_text("model") {
+        Some(model) if backends.contains(&"yolo") => Some(model_files::pool(context, model, Detector::load, Detector::instance)?),
+        _ => None,
+    };
+    Ok(Operator::Transform(Box::new(DetectRegions {
+        signals: backends.contains(&"signals"),
+        detectors,
+        acquire_timeout: context.placement.acquire_timeout,
+        request: [Request { span: Span::Video, frames: params.int("frames") as usize, fit: Fit::Native }],
+        persistence: params.float("persistence") as f32,
+        options: DecodeOptions { threads: context.placement.threads.max(1) },
+    })))
+}
+
+struct DetectRegions {
+    signals: bool,
+    detectors: Option<Pool<Detector>>,
+    acquire_timeout: Duration,
+    request: [Request; 1],
+    persistence: f32,
+    options: DecodeOptions,
+}
+
+impl DetectRegions {
+    /// Boxes in each frame, in pixels of the frame.
+    fn detect(&self, call: &Call, pool: &Pool<Detector>, frames: &[Frame]) -> Result<Vec<Region>, OperatorError> {
+        let patience = model_files::patience(call, self.acquire_timeout);
+        let detector = pool.acquire(patience).map_err(model_files::pool_error)?;
+        let mut boxes = Vec::with_capacity(frames.len());
+        for frame in frames {
+            model_files::check_deadline(call)?;
+            let (height, width, _) = frame.dim();
+            let letterbox = Letterbox::new(width, height, detector.size_px()).map_err(model_files::model_error)?;
+            let boxed = letterbox.apply(frame.view()).map_err(model_files::model_error)?;
+            let found = detector.detect(&[boxed.view()]).map_err(model_files::model_error)?;
+            boxes.push(
+                found
+                    .into_iter()
+                    .flatten()
+                    .map(|detection| FrameBox {
+                        class: detector.labels()[detection.class].clone(),
+                        rect: letterbox.unmap(detection.box_px),
+                        score: detection.score,
+                    })
+                    .collect(),
+            );
+        }
+        Ok(track(&boxes, self.persistence, "yolo"))
+    }
+}
+
+impl Transform for DetectRegions {
+    fn warm_up(&self) -> Result<(), OperatorError> {
+        let Some(pool) = &self.detectors else { return Ok(()) };
+        let detector = pool.acquire(self.acquire_timeout).map_err(model_files::pool_error)?;
+        let size = detector.size_px();
+        detector.detect(&[Array3::zeros((size, size, 3)).view()]).map_err(model_files::model_error)?;
+        Ok(())
+    }
+
+    fn footprint_bytes(&self, call: &Call, inputs: &[Value]) -> Result<u64, OperatorError> {
+        let video: &Video = inputs[0].get()?;
+        let info = probe(&video.path, &interrupt_of(&call.deadline))?;
+        Ok(footprint_bytes(&info, &self.request))
+    }
+
+    fn apply(&self, call: &Call, inputs: &[Value]) -> Result<Outcome, OperatorError> {
+        let video: &Video = inputs[0].get()?;
+        let decoded = decode_with(&video.path, video.view, &self.request, &self.options, &interrupt_of(&call.deadline))?;
+        let frames = match decoded.clips.first().and_then(|clips| clips.first()) {
+            Some(clip) => clip.frames.as_slice(),
+            None => return Err(OperatorError::internal("the decoder brought no clip of the whole video")),
+        };
+        let mut regions = Vec::new();
+        if self.signals {
+            regions.extend(signals::find(frames, self.persistence));
+        }
+        if let Some(pool) = &self.detectors {
+            regions.extend(self.detect(call, pool, frames)?);
+        }
+        let (height, width, _) = frames.first().map_or((0, 0, 0), |frame| frame.dim());
+        Ok(Outcome::value(Regions { width: width as u32, height: height as u32, frames: frames.len(), regions }))
+    }
+}

@@ -1,0 +1,182 @@
+//! The command line, as clap sees it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Judges video clips: a stage-graph dataflow engine for video quality filters.
+#[derive(Debug, Parser)]
+#[command(name = "clipsieve", version, propagate_version = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Say more on stderr (-v: stages and retries, -vv: items)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  2  the pipeline file or the command line is wrong
+  3  the job could not run, or died
+  4  more rows failed than --max-failures allows";
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a pipeline
+    Run(Run),
+    /// Check a pipeline file and report everything that is wrong with it
+    Check(Check),
+    /// Show a pipeline's graph and plan without running it (a dry run)
+    Graph(Graph),
+    /// List the operators, or explain one
+    Operators(Operators),
+    /// Show result rows as a table
+    Show(Show),
+}
+
+/// A pipeline file and what is set for it.
+#[derive(Debug, Args)]
+pub struct Pipeline {
+    /// The pipeline file (YAML)
+    #[arg(value_name = "PIPELINE")]
+    pub file: PathBuf,
+
+    /// Set a parameter of the pipeline; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+
+    /// Worker processes
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub processes: u16,
+
+    /// Timely workers in each process
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: u16,
+}
+
+/// `clipsieve run`
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The pipeline.
+    #[command(flatten)]
+    pub pipeline: Pipeline,
+
+    /// How progress is shown on stderr: a line that moves on a terminal, lines now and then, or nothing
+    #[arg(long, value_enum, default_value_t = Progress::Auto)]
+    pub progress: Progress,
+
+    /// Largest share of rows that may fail before the exit code is 4 (0 to 1)
+    #[arg(long, default_value_t = 1.0, value_parser = share, value_name = "SHARE")]
+    pub max_failures: f64,
+
+    /// How the summary on stdout is written
+    #[arg(long, value_enum, default_value_t = TextOrJson::Text)]
+    pub format: TextOrJson,
+}
+
+/// `clipsieve check`
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The pipeline.
+    #[command(flatten)]
+    pub pipeline: Pipeline,
+
+    /// How findings are written to stdout
+    #[arg(long, value_enum, default_value_t = TextOrJson::Text)]
+    pub format: TextOrJson,
+}
+
+/// `clipsieve graph`
+#[derive(Debug, Args)]
+pub struct Graph {
+    /// The pipeline.
+    #[command(flatten)]
+    pub pipeline: Pipeline,
+
+    /// How the graph is drawn
+    #[arg(long, value_enum, default_value_t = GraphFormat::Text)]
+    pub format: GraphFormat,
+
+    /// The stages as written, or everything that a run will use
+    #[arg(long, value_enum, default_value_t = View::Physical)]
+    pub view: View,
+}
+
+/// `clipsieve operators`
+#[derive(Debug, Args)]
+pub struct Operators {
+    /// Explain this operator
+    pub name: Option<String>,
+
+    /// How the list is written to stdout
+    #[arg(long, value_enum, default_value_t = OperatorsFormat::Text)]
+    pub format: OperatorsFormat,
+}
+
+/// `clipsieve show`
+#[derive(Debug, Args)]
+pub struct Show {
+    /// A JSONL file that `run` wrote
+    pub rows: PathBuf,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Progress {
+    /// A moving line on a terminal, nothing otherwise.
+    Auto,
+    /// A line every ten seconds.
+    Plain,
+    /// Nothing.
+    None,
+}
+
+/// For people or for machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TextOrJson {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// How operators are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OperatorsFormat {
+    /// For people.
+    Text,
+    /// For the docs.
+    Markdown,
+}
+
+/// How a graph is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// For a terminal.
+    Text,
+    /// For Graphviz.
+    Dot,
+    /// For Markdown.
+    Mermaid,
+}
+
+/// What of a graph is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum View {
+    /// Stages and what flows between them.
+    Logical,
+    /// With executors, devices, pools, batches and budgets.
+    Physical,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("not a share between 0 and 1".to_string()),
+    }
+}

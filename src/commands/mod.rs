@@ -1,0 +1,41 @@
+//! The subcommands, one file each, and what they share.
+
+pub mod check;
+pub mod graph;
+pub mod operators;
+pub mod output;
+pub mod pipeline;
+pub mod run;
+pub mod show;
+pub mod snippets;
+
+/// How a command ended; the process's exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// The pipeline file or the command line is wrong.
+    Usage = 2,
+    /// The job could not run, or died.
+    Died = 3,
+    /// More rows failed than are allowed.
+    TooManyFailures = 4,
+}
+
+impl Exit {
+    /// How a command ended that ran in another process.
+    pub fn from_code(code: i32) -> Self {
+        match code {
+            0 => Exit::Done,
+            2 => Exit::Usage,
+            4 => Exit::TooManyFailures,
+            _ => Exit::Died,
+        }
+    }
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        std::process::ExitCode::from(exit as u8)
+    }
+}
