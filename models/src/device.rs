@@ -369,6 +369,18 @@ mod tests {
     }
 
     #[test]
+    fn threads_may_be_set_again() {
+        let before = tch::get_num_threads();
+        set_threads(0);
+        assert_eq!(tch::get_num_threads(), 1);
+        set_threads(usize::try_from(before).unwrap());
+        assert_eq!(
+            (tch::get_num_threads(), tch::get_num_interop_threads()),
+            (before, 1)
+        );
+    }
+
+    #[test]
     fn precisions_are_parsed_and_printed_alike() {
         for text in ["f32", "bf16", "f16"] {
             assert_eq!(text.parse::<Precision>().unwrap().to_string(), text);

@@ -14,7 +14,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Reads `weight` [out, in] and, if there is to be one, `bias` [out].
+    /// Reads `weight` `[out, in]` and, if there is to be one, `bias` `[out]`.
     pub fn new(scope: &Scope<'_>, inputs: i64, outputs: i64, bias: bool) -> Self {
         Linear {
             weight: scope.tensor("weight", &[outputs, inputs]),
@@ -48,7 +48,7 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// Reads `weight` and `bias`, both [width].
+    /// Reads `weight` and `bias`, both `[width]`.
     pub fn new(scope: &Scope<'_>, width: i64, eps: f64) -> Self {
         LayerNorm {
             weight: scope.tensor("weight", &[width]),

@@ -130,50 +130,23 @@ mod tests {
 
     #[test]
     fn thresholds_are_strict() {
-        // Two 2 x 1 boxes that share one half each: intersection 1, union 3.
-        let pair = raw(&[
-            ([1.0, 0.5, 2.0, 1.0], [0.25, 0.0]),
+        // Two 2 x 1 boxes that share one half each (intersection 1, union 3), and one apart.
+        let three = raw(&[
             ([1.0, 0.5, 2.0, 1.0], [0.5, 0.0]),
             ([2.0, 0.5, 2.0, 1.0], [0.4, 0.0]),
+            ([9.0, 0.5, 2.0, 1.0], [0.25, 0.0]),
         ]);
-        let third = 1.0f32 / 3.0;
-        assert_eq!(
-            nms(
-                &pair,
-                2,
-                &NmsLimits {
-                    iou: third,
-                    ..LIMITS
-                }
-            )
-            .len(),
-            2
-        );
-        assert_eq!(
-            nms(
-                &pair,
-                2,
-                &NmsLimits {
-                    iou: third - 1e-3,
-                    ..LIMITS
-                }
-            )
-            .len(),
-            1
-        );
-        assert_eq!(
-            nms(
-                &pair,
-                2,
-                &NmsLimits {
-                    conf: 0.2499,
-                    iou: 1.0,
-                    ..LIMITS
-                }
-            )
-            .len(),
-            3
-        );
+        let kept = |conf: f32, iou: f32| {
+            let limits = NmsLimits {
+                conf,
+                iou,
+                ..LIMITS
+            };
+            nms(&three, 2, &limits).len()
+        };
+        let third = 1.0 / 3.0;
+        assert_eq!((kept(0.25, third), kept(0.2499, third)), (2, 3));
+        assert_eq!((kept(0.25, third - 1e-3), kept(0.5, third)), (1, 0));
     }
 
     #[test]
