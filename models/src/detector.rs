@@ -1,0 +1,176 @@
+//! Frames to boxes.
+
+use std::path::Path;
+
+use ndarray::ArrayView3;
+use tch::{Kind, Tensor, no_grad_guard};
+
+use crate::config::{ModelConfig, Network};
+use crate::device::{Device, Precision};
+use crate::error::{ModelError, Result};
+use crate::frames::{dimensions, upload};
+use crate::nms::{Detection, nms};
+use crate::parameters::Parameters;
+use crate::weights::Weights;
+use crate::yolov8::{Yolov8, Yolov8Config};
+
+/// An object detector, on a device.
+///
+/// It is `Send` but not `Sync`: one thread uses it at a time, and [`Detector::instance`] makes more of them.
+pub struct Detector {
+    config: ModelConfig,
+    sizes: Yolov8Config,
+    network: Yolov8,
+    parameters: Parameters,
+    device: Device,
+    precision: Precision,
+}
+
+impl Detector {
+    /// Reads the detector in a model directory and puts it on a device.
+    ///
+    /// # Errors
+    /// [`ModelError::Io`], [`ModelError::Config`] and [`ModelError::Weights`] when the directory does not hold a whole
+    /// model; [`ModelError::WrongTask`] when it holds a classifier; [`ModelError::OutOfMemory`].
+    pub fn load(dir: impl AsRef<Path>, device: &Device, precision: Precision) -> Result<Self> {
+        let config = ModelConfig::read(dir)?;
+        config
+            .detector()
+            .ok_or_else(|| config.wrong_task("detector"))?;
+        let weights = Weights::open(&config.dir)?;
+        let parameters = Parameters::from_weights(weights, device, precision);
+        Self::build(config, parameters, device.clone(), precision)
+    }
+
+    /// A detector of this configuration over these parameters.
+    ///
+    /// # Errors
+    /// As [`Detector::load`].
+    pub fn build(
+        config: ModelConfig,
+        parameters: Parameters,
+        device: Device,
+        precision: Precision,
+    ) -> Result<Self> {
+        let Network::Yolov8(sizes) = &config.network else {
+            return Err(config.wrong_task("detector"));
+        };
+        let sizes = sizes.clone();
+        let network = Yolov8::new(&sizes, config.labels.len() as i64, &parameters.root());
+        Ok(Detector {
+            sizes,
+            network,
+            parameters: parameters.finish()?,
+            config,
+            device,
+            precision,
+        })
+    }
+
+    /// Another instance over the same weights, which are not copied.
+    ///
+    /// # Errors
+    /// None that are known; the signature leaves room for a device's.
+    pub fn instance(&self) -> Result<Self> {
+        let parameters = self.parameters.share();
+        Self::build(
+            self.config.clone(),
+            parameters,
+            self.device.clone(),
+            self.precision,
+        )
+    }
+
+    /// The model's configuration.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The labels, by class index.
+    pub fn labels(&self) -> &[String] {
+        &self.config.labels
+    }
+
+    /// Side of the square that frames are to be letterboxed to, in pixels.
+    pub fn size_px(&self) -> usize {
+        self.sizes.size_px
+    }
+
+    /// The device it runs on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The precision it runs in.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// The weights, by name, for tests and for counting bytes.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// The boxes in letterboxed frames, each [size, size, 3] (red, green, blue), best first; one list a frame.
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] when a frame has another size; [`ModelError::OutOfMemory`].
+    pub fn detect(&self, frames: &[ArrayView3<'_, u8>]) -> Result<Vec<Vec<Detection>>> {
+        if frames.is_empty() {
+            return Ok(Vec::new());
+        }
+        let size = self.sizes.size_px;
+        if let Some((i, odd)) = frames
+            .iter()
+            .enumerate()
+            .find(|(_, frame)| frame.dim() != (size, size, 3))
+        {
+            return Err(ModelError::Input(format!(
+                "frame {i}: found {}, allowed: {size} x {size} x 3, letterboxed",
+                dimensions(odd)
+            )));
+        }
+        let _no_grad = no_grad_guard();
+        let bytes = upload(frames.iter(), (frames.len(), size, size), self.device.tch())?;
+        let images = bytes
+            .f_permute([0, 3, 1, 2])?
+            .f_to_kind(Kind::Float)?
+            .f_div_scalar(255.0)?;
+        self.boxes(&self.raw(&images)?)
+    }
+
+    /// Images [b, 3, h, w] in 0..1 to [b, 4 + classes, a] in f32; see [`Yolov8::forward`].
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] for another shape; otherwise when libtorch refuses (memory).
+    pub fn raw(&self, images: &Tensor) -> Result<Tensor> {
+        self.network
+            .forward(&images.f_to_kind(self.precision.kind())?.f_contiguous()?)
+    }
+
+    /// The boxes in [`Detector::raw`]'s output, best first; one list an image.
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] for another shape; otherwise when the output cannot be brought to the host.
+    pub fn boxes(&self, raw: &Tensor) -> Result<Vec<Vec<Detection>>> {
+        let classes = self.labels().len();
+        let rows = 4 + classes as i64;
+        let shape = raw.size();
+        let per_image = match shape[..] {
+            [b, r, a] if b > 0 && r == rows && a > 0 => (rows * a) as usize,
+            _ => {
+                return Err(ModelError::Input(format!(
+                    "raw detections: found shape {shape:?}, allowed: [batch, {rows}, cells]"
+                )));
+            }
+        };
+        let mut flat = vec![0f32; raw.numel()];
+        let count = flat.len();
+        let raw = raw.f_to(tch::Device::Cpu)?.f_contiguous()?;
+        raw.f_copy_data(&mut flat, count)?;
+        Ok(flat
+            .chunks_exact(per_image)
+            .map(|image| nms(image, classes, &self.sizes.limits))
+            .collect())
+    }
+}

@@ -1,0 +1,270 @@
+//! Models as directories: what loads, what is shared between instances, what is refused and how it is said.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clipsieve_models::{
+    Classifier, Detector, Device, HeadKind, ModelConfig, ModelError, Network, Parameters,
+};
+use clipsieve_models::{Pool, Precision, Weights};
+use common::{assert_close, classifier, detector, fixture, golden, pixels, views};
+use tch::{Kind, Tensor};
+
+#[test]
+fn instances_share_their_weights_and_agree() {
+    let model = classifier(Precision::F32);
+    let second = model.instance().unwrap();
+    let (a, b) = (model.parameters().tensors(), second.parameters().tensors());
+    assert_eq!(
+        a.len(),
+        86 - 1,
+        "every tensor of the fixture and nothing else"
+    );
+    for (name, tensor) in &a {
+        assert_eq!(tensor.data_ptr(), b[name].data_ptr(), "{name}");
+    }
+    let clip = pixels(4, 8, 64);
+    let frames = views(&clip);
+    assert_eq!(
+        model.scores(&[&frames]).unwrap(),
+        second.scores(&[&frames]).unwrap()
+    );
+
+    let detectors = (
+        detector(Precision::F32),
+        detector(Precision::F32).instance().unwrap(),
+    );
+    let folded = |d: &Detector| d.parameters().tensors()["model.0.conv.bias"].data_ptr();
+    assert_ne!(
+        folded(&detectors.0),
+        folded(&detectors.1),
+        "two loads are two sets of weights"
+    );
+    assert_eq!(
+        folded(&detectors.0),
+        folded(&detectors.0.instance().unwrap())
+    );
+    drop(model);
+    second.scores(&[&frames]).unwrap();
+}
+
+#[test]
+fn a_pool_of_instances_scores_from_many_threads() {
+    let model = classifier(Precision::F32);
+    let clip = pixels(9, 8, 64);
+    let frames = views(&clip);
+    let wanted = model.scores(&[&frames]).unwrap();
+    let pool = Arc::new(Pool::new(vec![model.instance().unwrap(), model]).unwrap());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let lease = pool.acquire(Duration::from_secs(60)).unwrap();
+                assert_eq!(lease.scores(&[&frames]).unwrap(), wanted);
+            });
+        }
+    });
+}
+
+#[test]
+fn gradients_reach_every_parameter() {
+    let model = classifier(Precision::F32);
+    let parameters = model.parameters().tensors();
+    for tensor in parameters.values() {
+        let _ = tensor.set_requires_grad(true);
+    }
+    model
+        .logits(&golden("vjepa2-tiny", "pixel_values_videos"))
+        .unwrap()
+        .square()
+        .sum(Kind::Float)
+        .backward();
+    for (name, tensor) in &parameters {
+        let gradient = tensor.grad();
+        assert!(gradient.defined(), "{name} has no gradient");
+        // A constant added to all keys changes no attention.
+        let idle = name.ends_with("k_proj.bias") || name.ends_with("attention.key.bias");
+        assert!(
+            idle || gradient.abs().max().double_value(&[]) > 0.0,
+            "{name} has a gradient of zero"
+        );
+    }
+}
+
+#[test]
+fn a_linear_head_is_read_under_both_names() {
+    let source = fixture("vjepa2-tiny");
+    let config = std::fs::read_to_string(source.join("config.json")).unwrap();
+    let config = config.replacen('{', r#"{"head": "linear","#, 1);
+    let frames = golden("vjepa2-tiny", "pixel_values_videos");
+    let mean = golden("vjepa2-tiny", "mean_pooled");
+    let (weight, bias) = (
+        Tensor::randn([2, 48], (Kind::Float, tch::Device::Cpu)),
+        Tensor::from_slice(&[0.3f32, -0.7]),
+    );
+    let wanted = mean.matmul(&weight.transpose(0, 1)) + &bias;
+
+    // (the encoder's prefix, the head's)
+    for (encoder, head) in [
+        ("vjepa2.", "classifier."),
+        ("", "head.linear."),
+        ("backbone.model.", "head.linear."),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("config.json"), &config).unwrap();
+        let mut tensors: Vec<(String, Tensor)> =
+            Tensor::read_safetensors(source.join("model.safetensors"))
+                .unwrap()
+                .into_iter()
+                .filter_map(|(name, tensor)| {
+                    Some((
+                        format!("{encoder}{}", name.strip_prefix("vjepa2.")?),
+                        tensor,
+                    ))
+                })
+                .collect();
+        tensors.push((format!("{head}weight"), weight.shallow_clone()));
+        tensors.push((format!("{head}bias"), bias.shallow_clone()));
+        Tensor::write_safetensors(&tensors, dir.path().join("model.safetensors")).unwrap();
+        let model = Classifier::load(dir.path(), &Device::cpu(), Precision::F32).unwrap();
+        assert_close(&model.logits(&frames).unwrap(), &wanted, 1e-4);
+    }
+}
+
+/// The fixture with its tensors changed by `change`; the error of loading it.
+fn damaged(change: impl Fn(&mut Vec<(String, Tensor)>)) -> String {
+    let source = fixture("vjepa2-tiny");
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::copy(source.join("config.json"), dir.path().join("config.json")).unwrap();
+    let mut tensors = Tensor::read_safetensors(source.join("model.safetensors")).unwrap();
+    change(&mut tensors);
+    Tensor::write_safetensors(&tensors, dir.path().join("model.safetensors")).unwrap();
+    Classifier::load(dir.path(), &Device::cpu(), Precision::F32)
+        .err()
+        .unwrap()
+        .to_string()
+}
+
+#[test]
+fn misfits_are_reported_together() {
+    let name = "vjepa2.encoder.layer.1.mlp.fc1.weight";
+    let message = damaged(|tensors| {
+        for (there, tensor) in tensors.iter_mut() {
+            match there.as_str() {
+                "vjepa2.encoder.layer.1.mlp.fc1.weight" => *there = name.replace("fc1", "fc_1"),
+                "classifier.bias" => *tensor = Tensor::zeros([3], (Kind::Float, tch::Device::Cpu)),
+                _ => {}
+            }
+        }
+    });
+    assert!(
+        message.contains(&format!(
+            "{name}: there is no such tensor; the nearest name is"
+        )),
+        "{message}"
+    );
+    assert!(message.contains("layer.1.mlp.fc_1.weight"), "{message}");
+    assert!(
+        message.contains("classifier.bias: found shape [3], expected [2]"),
+        "{message}"
+    );
+
+    let message = damaged(|tensors| tensors.retain(|(there, _)| !there.starts_with("pooler.")));
+    assert!(
+        message.contains("\"head\": \"linear\" in config.json"),
+        "{message}"
+    );
+    let message = damaged(|tensors| tensors.retain(|(there, _)| there == "classifier.bias"));
+    assert!(
+        message.contains("vjepa2.encoder.layer.0.norm1.weight: there is no such tensor"),
+        "{message}"
+    );
+    assert!(message.contains("and 77 more"), "{message}");
+}
+
+#[test]
+fn truncated_weights_are_refused() {
+    let source = fixture("vjepa2-tiny");
+    let bytes = std::fs::read(source.join("model.safetensors")).unwrap();
+    for kept in [0, 7, 100, bytes.len() / 2, bytes.len() - 1] {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::copy(source.join("config.json"), dir.path().join("config.json")).unwrap();
+        std::fs::write(dir.path().join("model.safetensors"), &bytes[..kept]).unwrap();
+        let error = Classifier::load(dir.path(), &Device::cpu(), Precision::F32)
+            .err()
+            .unwrap();
+        assert!(
+            matches!(error, ModelError::Weights { .. }),
+            "{kept}: {error}"
+        );
+        assert!(error.to_string().contains("model.safetensors"), "{error}");
+    }
+}
+
+#[test]
+fn a_model_of_the_other_kind_is_refused() {
+    let error = Detector::load(fixture("vjepa2-tiny"), &Device::cpu(), Precision::F32)
+        .err()
+        .unwrap();
+    assert!(
+        error
+            .to_string()
+            .ends_with("is a vjepa2 model, but a detector model is needed here"),
+        "{error}"
+    );
+    let error = Classifier::load(fixture("yolov8n"), &Device::cpu(), Precision::F32)
+        .err()
+        .unwrap();
+    assert!(matches!(error, ModelError::WrongTask { .. }), "{error}");
+}
+
+#[test]
+fn fresh_weights_build_any_size() {
+    let mut config = ModelConfig::read(fixture("vjepa2-tiny")).unwrap();
+    let Network::VJepa2 {
+        config: sizes,
+        head,
+        preprocess,
+    } = &mut config.network
+    else {
+        panic!("the fixture is a classifier");
+    };
+    (sizes.layers, sizes.crop_px, preprocess.size, *head) = (3, 32, 32, HeadKind::Linear);
+    config.labels.push("third".into());
+    let parameters = Parameters::random(&Device::cpu(), Precision::F32);
+    let model = Classifier::build(config, parameters, Device::cpu(), Precision::F32).unwrap();
+    let clip = pixels(5, 4, 32);
+    assert_eq!(model.scores(&[&views(&clip)]).unwrap()[0].len(), 3);
+}
+
+#[test]
+fn a_fused_checkpoint_gives_the_same() {
+    // Folding is done at load; what is held afterwards is a fused checkpoint.
+    let model = detector(Precision::F32);
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::copy(
+        fixture("yolov8n").join("config.json"),
+        dir.path().join("config.json"),
+    )
+    .unwrap();
+    let held: Vec<(String, Tensor)> = model.parameters().tensors().into_iter().collect();
+    assert_eq!(
+        held.len(),
+        2 * 63,
+        "63 convolutions, each a weight and a bias"
+    );
+    Tensor::write_safetensors(&held, dir.path().join("model.safetensors")).unwrap();
+    let fused = Detector::load(dir.path(), &Device::cpu(), Precision::F32).unwrap();
+    let images = golden("yolov8n", "images");
+    assert_close(
+        &fused.raw(&images).unwrap(),
+        &model.raw(&images).unwrap(),
+        1e-6,
+    );
+    assert_eq!(
+        Weights::open(dir.path()).unwrap().parameter_count(),
+        model.parameters().count()
+    );
+}
