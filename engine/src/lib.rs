@@ -13,5 +13,7 @@
 //! observe   what a run tells while it goes and when it ends
 //! ```
 
+pub mod observe;
 pub mod operator;
 pub mod plan;
+pub mod run;

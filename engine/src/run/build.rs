@@ -1,0 +1,235 @@
+//! From the plan's stages to operators: built once a process, warmed up before the first item.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::executors::{Lane, Pool, Services, StageRuntime, Work};
+use super::panics::{self, EXECUTOR_THREAD};
+use super::scratch::Scratch;
+use super::{RunError, RunErrorKind};
+use crate::operator::{BuildContext, Executor, Operator, OperatorError, Setting, Sink, Source};
+use crate::plan::{Plan, Stage, StageIndex};
+
+/// What was built of a plan in this process.
+#[derive(Default)]
+pub(super) struct Built {
+    /// The stages between source and sinks.
+    pub work: Vec<(StageIndex, Work)>,
+    /// The source, in the process that has it.
+    pub source: Option<Box<dyn Source>>,
+    /// The sinks, in the process that has them, in plan order.
+    pub sinks: Vec<(StageIndex, Box<dyn Sink>)>,
+}
+
+/// The stages at both ends of a plan.
+pub(super) struct Ends {
+    pub source: StageIndex,
+    pub sinks: Vec<StageIndex>,
+}
+
+/// Finds the ends and checks what the run relies on; the compiler promises all of it.
+pub(super) fn ends(plan: &Plan) -> Result<Ends, RunError> {
+    let broken =
+        |stage: &Stage, message: &str| Err(RunError::at(RunErrorKind::Setup, &stage.id, message));
+    let mut source = None;
+    let mut sinks = Vec::new();
+    for (rank, index) in plan.order.iter().enumerate() {
+        let stage = &plan.graph[*index];
+        let known = |input| plan.order[..rank].contains(input);
+        if !stage.inputs.iter().all(known) {
+            return broken(stage, "it takes from a stage that does not come before it");
+        }
+        if stage.spec.is_source() {
+            if source.replace(*index).is_some() {
+                return broken(stage, "it is a second source; a run has one");
+            }
+        } else if stage.inputs.is_empty() {
+            return broken(stage, "it takes from no stage");
+        } else if stage.spec.is_sink() {
+            if stage.inputs.len() != 1 {
+                return broken(stage, "a sink takes from one stage");
+            }
+            sinks.push(*index);
+        }
+    }
+    match source {
+        Some(source) if !sinks.is_empty() => Ok(Ends { source, sinks }),
+        _ => Err(RunError::new(
+            RunErrorKind::Setup,
+            "a run needs a source and a sink",
+        )),
+    }
+}
+
+/// Builds all operators; source and sinks only where `holds_ends`.
+pub(super) fn build(plan: &Plan, scratch: &Scratch, holds_ends: bool) -> Result<Built, RunError> {
+    let mut built = Built::default();
+    for (rank, index) in plan.order.iter().enumerate() {
+        let stage = &plan.graph[*index];
+        let at_end = stage.spec.is_source() || stage.spec.is_sink();
+        if at_end && !holds_ends {
+            continue;
+        }
+        let failed = |message| RunError::at(RunErrorKind::WarmUp, &stage.id, message);
+        let folder = scratch.stage(rank, &stage.id).map_err(|error| {
+            failed(format!(
+                "no folder for temporary files can be made: {error}"
+            ))
+        })?;
+        match build_stage(plan, stage, &folder).map_err(failed)? {
+            Operator::Source(source) => built.source = Some(source),
+            Operator::Sink(sink) => built.sinks.push((*index, sink)),
+            Operator::Transform(work) => built.work.push((*index, Work::Transform(work))),
+            Operator::AsyncTransform(work) => built.work.push((*index, Work::Async(work))),
+            Operator::Gather(work) => built.work.push((*index, Work::Gather(work))),
+        }
+    }
+    Ok(built)
+}
+
+fn build_stage(plan: &Plan, stage: &Stage, scratch: &Path) -> Result<Operator, String> {
+    let context = BuildContext {
+        setting: Setting {
+            stage: &stage.id,
+            params: &stage.params,
+            inputs: &stage.input_kinds,
+            models: &plan.models,
+            stores: &plan.stores,
+        },
+        demand: stage.demand.as_ref(),
+        wishes: &stage.wishes,
+        placement: &stage.placement,
+        scratch,
+    };
+    let operator = quietly(|| (stage.spec.build)(&context))?;
+    let executor = stage.placement.executor;
+    let fits = match &operator {
+        Operator::Source(_) => stage.spec.is_source(),
+        Operator::Sink(_) => stage.spec.is_sink(),
+        Operator::Gather(_) => stage.spec.is_gather() && executor == Executor::Cpu,
+        Operator::Transform(_) => executor != Executor::Io,
+        Operator::AsyncTransform(_) => executor == Executor::Io,
+    };
+    if fits {
+        return Ok(operator);
+    }
+    Err(format!(
+        "operator `{}` builds something else than its ports and executor say (a bug in the operator)",
+        stage.spec.name
+    ))
+}
+
+/// Runs an operator's code before there are items; what it panics with is told in one line.
+fn quietly<T: Send>(work: impl FnOnce() -> Result<T, OperatorError> + Send) -> Result<T, String> {
+    let tokio = tokio::runtime::Handle::try_current().ok();
+    let run = move || {
+        let _entered = tokio.as_ref().map(tokio::runtime::Handle::enter);
+        match panics::catch(work) {
+            Ok(result) => result.map_err(|error| error.full_message()),
+            Err(panic) => Err(panic),
+        }
+    };
+    // On a thread of the executors' name, since the panic hook goes by that.
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name(format!("{EXECUTOR_THREAD}build"))
+            .spawn_scoped(scope, run)
+            .map_err(|error| format!("no thread can be started: {error}"))?;
+        thread
+            .join()
+            .unwrap_or_else(|_| Err("it panicked".to_owned()))
+    })
+}
+
+/// Warms all stages up, all at once: most of the time goes into reading models.
+pub(super) fn warm_up(stages: &[(StageIndex, Arc<StageRuntime>)]) -> Result<(), RunError> {
+    let runtime = tokio::runtime::Handle::try_current().ok();
+    let results: Vec<Result<(), String>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = stages
+            .iter()
+            .map(|(_, stage)| {
+                let runtime = runtime.clone();
+                scope.spawn(move || {
+                    let _entered = runtime.as_ref().map(tokio::runtime::Handle::enter);
+                    quietly(|| match &stage.work {
+                        Work::Transform(work) => work.warm_up(),
+                        Work::Async(work) => work.warm_up(),
+                        Work::Gather(_) => Ok(()),
+                    })
+                })
+            })
+            .collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+            thread
+                .join()
+                .unwrap_or_else(|_| Err("it panicked".to_owned()))
+        };
+        threads.into_iter().map(join).collect()
+    });
+    for ((_, stage), result) in stages.iter().zip(results) {
+        result.map_err(|message| RunError::at(RunErrorKind::WarmUp, &stage.id, message))?;
+    }
+    Ok(())
+}
+
+/// The stages of a process on their executors.
+pub(super) struct Placed {
+    pub stages: Vec<(StageIndex, Arc<StageRuntime>)>,
+    pub pools: Vec<Arc<Pool>>,
+}
+
+/// Puts the built operators on their executors. Must be called within a tokio runtime, which becomes the `io` executor.
+pub(super) fn place(
+    plan: &Plan,
+    work: Vec<(StageIndex, Work)>,
+    services: &Arc<Services>,
+) -> Result<Placed, RunError> {
+    let tokio = tokio::runtime::Handle::current();
+    let ranks = plan.order.len();
+    let pool = |name: &str, width| {
+        Pool::new(name, width, ranks, tokio.clone(), &services.abort).map_err(|error| {
+            RunError::new(
+                RunErrorKind::Setup,
+                format!("the threads of an executor cannot be started: {error}"),
+            )
+        })
+    };
+    let shared = pool("cpu", plan.threads.cpu)?;
+    let mut pools = vec![Arc::clone(&shared)];
+    let mut stages = Vec::new();
+    for (index, work) in work {
+        let stage = &plan.graph[index];
+        let placement = &stage.placement;
+        let on_device = placement.executor == Executor::Device;
+        let device = placement.device.as_deref().unwrap_or("cpu");
+        let lane = match work {
+            Work::Async(_) => Lane::Io(tokio.clone()),
+            _ if on_device && device != "cpu" => {
+                let own = pool(&stage.id, placement.concurrency)?;
+                pools.push(Arc::clone(&own));
+                Lane::Pool(own)
+            }
+            _ => Lane::Pool(Arc::clone(&shared)),
+        };
+        let inputs = stage.inputs.iter();
+        let runtime = StageRuntime {
+            id: stage.id.clone(),
+            rank: plan
+                .order
+                .iter()
+                .position(|other| *other == index)
+                .unwrap_or(0),
+            input_ids: inputs.map(|input| plan.graph[*input].id.clone()).collect(),
+            work,
+            lane,
+            retry: stage.retry.clone(),
+            timeout: stage.timeout,
+            concurrency: placement.concurrency.max(1),
+            acquire_timeout: on_device.then_some(placement.acquire_timeout),
+            services: Arc::clone(services),
+            places: Default::default(),
+        };
+        stages.push((index, Arc::new(runtime)));
+    }
+    Ok(Placed { stages, pools })
+}

@@ -1,0 +1,59 @@
+use std::fmt;
+
+/// What ended a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunErrorKind {
+    /// The plan or the machine does not allow the run (a broken plan, no scratch folder, no threads).
+    Setup,
+    /// An operator could not be built or warmed up.
+    WarmUp,
+    /// The input cannot be read any further.
+    Source,
+    /// The output cannot be written.
+    Sink,
+    /// Calls do not come back, and the threads they hold are too many.
+    Stuck,
+    /// Other processes of the run could not be started or reached, or died.
+    Cluster,
+    /// A bug in the engine, found by its own checks.
+    Internal,
+}
+
+/// Why a job ended before its last row. Trouble with a single item is never one: that is a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunError {
+    /// What ended it.
+    pub kind: RunErrorKind,
+    /// The stage it is about, if it is about one.
+    pub stage: Option<String>,
+    /// What happened, as a lowercase fragment.
+    pub message: String,
+}
+
+impl RunError {
+    pub(super) fn new(kind: RunErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            stage: None,
+            message: message.into(),
+        }
+    }
+
+    pub(super) fn at(kind: RunErrorKind, stage: &str, message: impl Into<String>) -> Self {
+        Self {
+            stage: Some(stage.to_owned()),
+            ..Self::new(kind, message)
+        }
+    }
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.stage {
+            Some(stage) => write!(f, "stage `{stage}`: {}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl std::error::Error for RunError {}

@@ -1,0 +1,232 @@
+//! What a call is: one attempt of one stage at one item, wrapped in everything that no operator does for itself.
+//!
+//! `begin` checks that there is time left, sets the deadline and enters the call into the stage's table. Then the
+//! operator runs, on a thread or as a task. `end` takes the call out of the table again and decides: an answer, another
+//! attempt after a pause, or a wait for memory. If the call is no longer in the table, the watch gave it up and
+//! answered; what it says now is dropped.
+//!
+//! A place is held only while the operator runs: not in a pause, not while waiting for memory. So a job that waits never keeps
+//! another from running that it waits for.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::stage::Running;
+use super::{Inputs, Job, PoolThread, StageRuntime, Work};
+use crate::operator::{Answer, Call, Deadline, ErrorKind, OperatorError, Outcome};
+use crate::run::budget::{Ask, Grant};
+use crate::run::panics;
+
+/// Longest pause between two attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// A call that goes on, as the one who makes it sees it.
+pub(super) struct Attempt {
+    id: u64,
+    pub call: Call,
+    pub inputs: Inputs,
+    pub span: tracing::Span,
+    sized: bool,
+    grant: Option<Grant>,
+}
+
+/// What a call came to.
+pub(super) enum Step {
+    /// An answer.
+    Done(Outcome),
+    /// Nothing yet: so many bytes of memory have to be granted first.
+    Needs(u64),
+    /// Nothing: it was stopped at its deadline.
+    Stopped,
+}
+
+/// What a call came to, or why it did not; a panic is an error like others.
+pub(super) type Stepped = Result<Step, OperatorError>;
+
+/// What is left of a caught panic.
+pub(super) fn panicked(description: String) -> OperatorError {
+    OperatorError::internal(description)
+}
+
+impl StageRuntime {
+    /// Begins a call, or fails the job if there is no time left for one.
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        mut job: Job,
+        thread: Option<&Arc<PoolThread>>,
+    ) -> Option<Attempt> {
+        if let Some((kind, message)) = self.out_of_time(&job) {
+            job.attempt -= 1;
+            self.fail(job, kind, message);
+            return None;
+        }
+        let item = Arc::clone(job.item());
+        let deadline = if self.gathers() {
+            Deadline::after(self.timeout)
+        } else {
+            item.deadline.within(self.timeout)
+        };
+        self.stats().begin(job.queued_at.elapsed());
+        let attempt = Attempt {
+            id: 0,
+            call: Call {
+                item,
+                attempt: job.attempt,
+                deadline: deadline.clone(),
+            },
+            inputs: job.inputs.clone(),
+            span: job.span().clone(),
+            sized: job.sized,
+            grant: job.grant.take(),
+        };
+        let id = self.enter(job, deadline, thread.cloned());
+        Some(Attempt { id, ..attempt })
+    }
+
+    /// Makes a call on a pool's thread. Returns whether the thread is still the pool's.
+    pub(super) fn run_on(self: &Arc<Self>, job: Job, thread: &Arc<PoolThread>) -> bool {
+        let Some(mut attempt) = self.begin(job, Some(thread)) else {
+            self.vacate();
+            return true;
+        };
+        let span = attempt.span.clone();
+        let stepped = span.in_scope(|| {
+            panics::catch(|| self.step(&mut attempt)).unwrap_or_else(|panic| Err(panicked(panic)))
+        });
+        self.end(attempt, stepped)
+    }
+
+    fn step(&self, attempt: &mut Attempt) -> Stepped {
+        match (&self.work, &attempt.inputs) {
+            (Work::Transform(transform), Inputs::Values(values)) => {
+                if !attempt.sized {
+                    let bytes = transform.footprint_bytes(&attempt.call, values)?;
+                    if bytes > 0 {
+                        match self.services.budget.ask(attempt.call.item.sequence, bytes) {
+                            Ask::Granted(grant) => attempt.grant = Some(grant),
+                            Ask::Wait => return Ok(Step::Needs(bytes)),
+                            Ask::Never(why) => {
+                                return Err(OperatorError::new(ErrorKind::Exhausted, why));
+                            }
+                        }
+                    }
+                    attempt.sized = true;
+                }
+                transform.apply(&attempt.call, values).map(Step::Done)
+            }
+            (Work::Gather(gather), Inputs::Answers(answers)) => gather
+                .gather(&attempt.call.item, answers)
+                .map(|value| Step::Done(Outcome::Value(value))),
+            _ => Err(OperatorError::internal(
+                "the stage was lowered to the wrong executor",
+            )),
+        }
+    }
+
+    /// Ends a call. Returns whether it was still in the table.
+    pub(super) fn end(self: &Arc<Self>, attempt: Attempt, stepped: Stepped) -> bool {
+        let Attempt {
+            id,
+            inputs,
+            call,
+            sized,
+            grant,
+            ..
+        } = attempt;
+        drop(inputs);
+        let Some(Running {
+            mut job, started, ..
+        }) = self.leave(id)
+        else {
+            return false;
+        };
+        drop(call);
+        let needs = matches!(stepped, Ok(Step::Needs(_)));
+        self.stats().end(started.elapsed(), !needs);
+        job.sized = sized;
+        job.grant = grant;
+        // The place first: whoever is next in line need not wait for the answer to be told.
+        self.vacate();
+        match stepped {
+            Ok(Step::Needs(bytes)) => {
+                let budget = Arc::clone(&self.services.budget);
+                budget.wait(self, job, bytes);
+            }
+            Ok(Step::Stopped) => {
+                let message = self.timeout_message(&job, started);
+                self.fail(job, ErrorKind::Timeout, message);
+            }
+            Ok(Step::Done(outcome)) => self.succeed(job, outcome),
+            Err(error) => self.fail_or_retry(job, &error),
+        }
+        true
+    }
+
+    fn succeed(&self, mut job: Job, outcome: Outcome) {
+        let attempts = job.attempt;
+        if let Some(error) = job.last_error.take() {
+            tracing::warn!(parent: job.span(), sequence = job.sequence(), stage = %self.id, attempts, "recovered from: {error}");
+        }
+        tracing::trace!(parent: job.span(), sequence = job.sequence(), attempts, "answered");
+        let answer = match outcome {
+            Outcome::Value(value) => {
+                self.stats().value();
+                if let Some(grant) = job.grant.take() {
+                    job.item().keep(grant);
+                }
+                Answer::Value(value)
+            }
+            Outcome::Skipped(why) => {
+                self.stats().skip();
+                Answer::Skipped(why.into())
+            }
+        };
+        job.answer(answer);
+    }
+
+    fn fail_or_retry(self: &Arc<Self>, mut job: Job, error: &OperatorError) {
+        let mut message = error.full_message();
+        if error.kind.is_temporary() && job.attempt < self.retry.attempts {
+            let pause = pause(self.retry.backoff, job.attempt);
+            let left = job.item().deadline.remaining();
+            if self.gathers() || left.is_none_or(|left| left > pause) {
+                tracing::debug!(parent: job.span(), sequence = job.sequence(), attempt = job.attempt, ?pause, "trying again: {message}");
+                job.attempt += 1;
+                job.last_error = Some(message);
+                self.services.clock.after(pause, self, job);
+                return;
+            }
+            message.push_str(" (no time is left to try again)");
+        }
+        self.fail(job, error.kind, message);
+    }
+}
+
+/// The pause after this attempt: it doubles each time, and is shortened at random by up to half, so that calls which
+/// failed together do not come back together.
+fn pause(backoff: Duration, attempt: u32) -> Duration {
+    let doubled = backoff.saturating_mul(1_u32.checked_shl(attempt - 1).unwrap_or(u32::MAX));
+    let random = RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64;
+    doubled.min(LONGEST_PAUSE).mul_f64(0.5 + random / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_bound_and_differ() {
+        let base = Duration::from_millis(100);
+        for attempt in 1..40 {
+            let full = (base * 2_u32.saturating_pow(attempt - 1).min(1_000)).min(LONGEST_PAUSE);
+            let pause = pause(base, attempt);
+            assert!(
+                pause >= full / 2 && pause <= full,
+                "attempt {attempt}: {pause:?}"
+            );
+        }
+        assert_ne!(pause(base, 5), pause(base, 5));
+        assert_eq!(pause(Duration::ZERO, 3), Duration::ZERO);
+    }
+}

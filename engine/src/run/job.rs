@@ -1,0 +1,116 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::cluster::Member;
+use super::executors::io;
+use super::machine::Machine;
+use super::scratch::Scratch;
+use super::workers::Workers;
+use super::{RunError, RunErrorKind, build, connect, panics};
+use crate::observe::{Observer, StageSnapshot};
+use crate::plan::Plan;
+
+/// What a run is given beside the plan.
+#[derive(Clone, Default)]
+pub struct RunOptions {
+    /// The folder under which temporary files are made; the system's if `None`.
+    pub scratch: Option<PathBuf>,
+    /// Counters that somebody watches, made for this plan and this run.
+    pub observer: Option<Arc<Observer>>,
+    /// Which process of several this is, if the plan has several.
+    pub member: Option<Member>,
+}
+
+/// What a run did.
+#[derive(Debug, Clone)]
+pub struct RunReport {
+    /// Rows read. In process 0; elsewhere all counts of rows are zero.
+    pub rows_read: u64,
+    /// Rows with a result.
+    pub succeeded: u64,
+    /// Rows that tell of a failure.
+    pub failed: u64,
+    /// How long it took, warm-up included.
+    pub elapsed: Duration,
+    /// Where the rows are, for people, one for each sink.
+    pub outputs: Vec<String>,
+    /// What the stages did in this process, in plan order.
+    pub stages: Vec<StageSnapshot>,
+    /// Most bytes of memory that were granted to items of this process at once.
+    pub memory_peak_bytes: u64,
+}
+
+/// Runs a plan to its last row.
+///
+/// Trouble with items ends in rows. In a run of several processes this is called in each of them. Several sinks get the
+/// same items; the first in plan order is the one whose rows are counted.
+///
+/// # Errors
+/// Whatever keeps the job as a whole from going on. Rows that were committed before stay committed.
+pub fn run(plan: &Plan, options: RunOptions) -> Result<RunReport, RunError> {
+    panics::install();
+    let started = Instant::now();
+    let member = options.member.as_ref();
+    let process = member.map_or(0, |member| member.process);
+    let processes = member.map_or(1, |member| member.hosts.len());
+    if plan.processes.max(1) != processes {
+        return Err(setup(format!(
+            "the plan has {} processes and this is one of {processes}; the launcher has to start them",
+            plan.processes
+        )));
+    }
+    let span = tracing::info_span!("run", pipeline = %plan.name, process);
+    let _span = span.clone().entered();
+    let ends = build::ends(plan)?;
+    let observer = options
+        .observer
+        .unwrap_or_else(|| Arc::new(Observer::new(plan)));
+
+    let parent = options.scratch.unwrap_or_else(std::env::temp_dir);
+    let scratch = Scratch::new(&parent).map_err(|error| {
+        setup(format!(
+            "no folder for temporary files can be made in {}: {error}",
+            parent.display()
+        ))
+    })?;
+    // Connected before anything is loaded: a process that is not there is missed at once.
+    let sockets = options.member.as_ref().map(connect::connect).transpose()?;
+    let tokio = io::runtime(plan.threads.io)
+        .map_err(|error| setup(format!("the io executor cannot be started: {error}")))?;
+    let result = {
+        let _entered = tokio.enter();
+        build::build(plan, &scratch, process == 0).and_then(|mut built| {
+            let work = std::mem::take(&mut built.work);
+            let machine = Machine::start(plan, work, &observer)?;
+            let workers = Workers {
+                plan,
+                ends,
+                sockets,
+                span,
+            };
+            let result = machine
+                .warm_up()
+                .and_then(|()| workers.run(&machine, built));
+            machine.stop();
+            result
+        })
+    };
+    tokio.shutdown_background();
+    drop(scratch);
+    let outputs = result?;
+    let progress = observer.progress.snapshot();
+    Ok(RunReport {
+        rows_read: progress.read,
+        succeeded: progress.succeeded,
+        failed: progress.failed,
+        elapsed: started.elapsed(),
+        outputs,
+        stages: observer.stages(),
+        memory_peak_bytes: observer.memory.peak_bytes(),
+    })
+}
+
+fn setup(message: String) -> RunError {
+    RunError::new(RunErrorKind::Setup, message)
+}

@@ -1,0 +1,91 @@
+//! All of a process that is not timely: executors, memory, clock.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::budget::Budget;
+use super::build;
+use super::executors::{Pool, Services, StageRuntime, Work};
+use super::{RunError, RunErrorKind};
+use crate::observe::Observer;
+use crate::plan::{Plan, StageIndex};
+
+/// How long calls may take to end once they are stopped; those that do not are left to themselves.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The working half of a process; the timely workers are the other one.
+pub(super) struct Machine {
+    pub services: Arc<Services>,
+    pub stages: Vec<(StageIndex, Arc<StageRuntime>)>,
+    pools: Vec<Arc<Pool>>,
+    clock: JoinHandle<()>,
+}
+
+impl Machine {
+    /// Starts the threads. Must be called within a tokio runtime, which becomes the `io` executor.
+    pub fn start(
+        plan: &Plan,
+        work: Vec<(StageIndex, Work)>,
+        observer: &Arc<Observer>,
+    ) -> Result<Self, RunError> {
+        let services = Arc::new(Services {
+            budget: Budget::new(plan.limits.memory_bytes, Arc::clone(observer)),
+            clock: Arc::default(),
+            abort: Arc::default(),
+            observer: Arc::clone(observer),
+            item_timeout: plan.limits.item_timeout,
+            io_threads: plan.threads.io.max(1),
+            io_blocked: AtomicUsize::new(0),
+        });
+        let placed = build::place(plan, work, &services)?;
+        let stages: Vec<_> = placed
+            .stages
+            .iter()
+            .map(|(_, stage)| Arc::clone(stage))
+            .collect();
+        let clock = std::thread::Builder::new()
+            .name("clipsieve-clock".to_owned())
+            .spawn({
+                let services = Arc::clone(&services);
+                move || services.clock.run(&stages, &services.budget)
+            })
+            .map_err(|error| {
+                RunError::new(
+                    RunErrorKind::Setup,
+                    format!("the clock's thread cannot be started: {error}"),
+                )
+            })?;
+        Ok(Self {
+            services,
+            stages: placed.stages,
+            pools: placed.pools,
+            clock,
+        })
+    }
+
+    /// Warms all stages up.
+    pub fn warm_up(&self) -> Result<(), RunError> {
+        build::warm_up(&self.stages)
+    }
+
+    /// Ends all threads. After a run to the end nothing is left to do; otherwise what goes on is told to stop, and waited
+    /// for a little.
+    pub fn stop(self) {
+        self.services.clock.stop();
+        // It panics only by a bug, and the run is over.
+        let _ = self.clock.join();
+        for (_, stage) in &self.stages {
+            stage.stop();
+        }
+        self.services.budget.clear();
+        let until = Instant::now() + PATIENCE;
+        while self.stages.iter().any(|(_, stage)| stage.busy()) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        for pool in &self.pools {
+            pool.stop(until);
+        }
+    }
+}

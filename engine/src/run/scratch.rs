@@ -1,0 +1,56 @@
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A folder for temporary files, removed on drop. Its name says whose it is, so that a launcher can remove it for a
+/// process that was killed.
+pub(super) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub fn new(parent: &Path) -> std::io::Result<Self> {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = parent.join(format!("{}{count}", prefix(std::process::id())));
+        std::fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+
+    /// A folder in it for one stage. Ids are words, but a file may name them as it likes.
+    pub fn stage(&self, rank: usize, id: &str) -> std::io::Result<PathBuf> {
+        let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        let id: String = id.chars().map(|c| if word(c) { c } else { '_' }).collect();
+        let path = self.0.join(format!("{rank:02}-{id}"));
+        std::fs::create_dir_all(&path)?;
+        Ok(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        remove(&self.0);
+    }
+}
+
+fn remove(path: &Path) {
+    if let Err(error) = std::fs::remove_dir_all(path)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %path.display(), "temporary files could not be removed: {error}");
+    }
+}
+
+fn prefix(process: u32) -> String {
+    format!("clipsieve-{process}-")
+}
+
+/// Removes what a process left that could not do so itself.
+pub(super) fn remove_of(parent: &Path, process: u32) {
+    let Ok(entries) = std::fs::read_dir(parent) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if name.to_string_lossy().starts_with(&prefix(process)) {
+            remove(&entry.path());
+        }
+    }
+}
