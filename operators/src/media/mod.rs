@@ -16,21 +16,27 @@
 //! [`Interrupt`] is asked at every read, packet and frame, so that no file can hold a thread for ever.
 //!
 //! **A view** ([`CropRect`]) narrows what is seen: with one, the frames are those of a video that had only ever been
+//! that size. [`crop_to_file`] writes the same rectangle as a file of its own.
 
 mod convert;
 pub mod decode;
+pub mod encode;
+mod encode_audio;
+mod encode_video;
 pub mod error;
 pub mod frames;
 pub mod geometry;
 pub mod info;
 pub mod interrupt;
 mod orientation;
+mod output;
 mod reader;
 mod selection;
 pub mod source;
 pub mod timeline;
 
 pub use decode::{DecodeOptions, Decoded, Statistics, decode, decode_with, footprint_bytes};
+pub use encode::{EncodeOptions, EncodedInfo, crop_to_file};
 pub use error::MediaError;
 pub use frames::{Clip, Frame};
 pub use geometry::{CropRect, Fit};

@@ -86,7 +86,7 @@ pub(crate) fn scan(
             duration: packet.duration(),
         });
     }
-    // Stable: packets without a time stay behind those they follow only if all are without, which is all it takes.
+    // A stream without any times keeps its order, for the sort is stable; one with some is only ever predicted wrong.
     stamps.sort_by_key(|stamp| stamp.time);
     Ok((stamps, faults))
 }

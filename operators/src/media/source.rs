@@ -103,6 +103,21 @@ impl Source {
             .map(|stream| stream.index())
     }
 
+    /// The tick of the stream `index` at which the file begins to be shown.
+    pub fn start_ticks(&self, index: usize) -> i64 {
+        // SAFETY: one number of a live context.
+        let start = unsafe { (*self.input.as_ptr()).start_time };
+        let Some(stream) = self
+            .input
+            .stream(index)
+            .filter(|_| start != ffi::AV_NOPTS_VALUE)
+        else {
+            return 0;
+        };
+        // SAFETY: plain arithmetic.
+        unsafe { ffi::av_rescale_q(start, ffi::AV_TIME_BASE_Q, stream.time_base().into()) }
+    }
+
     /// The video stream.
     pub fn video_stream(&self) -> format::stream::Stream<'_> {
         // The index came from this input, whose streams are only ever added to.
