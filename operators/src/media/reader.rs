@@ -1,0 +1,196 @@
+//! Packets out of a container, frames out of packets, with broken ones counted and passed over.
+
+use std::path::Path;
+
+use ffmpeg_next::{Error, Packet, codec, decoder, ffi, frame};
+
+use super::geometry::MAX_PIXELS;
+use super::info::codec_name;
+use super::source::Source;
+use super::timeline::Stamp;
+use super::{Interrupt, MediaError};
+
+/// Broken packets in a row after which a container is taken to be at its end.
+const MAX_BROKEN_READS: usize = 10_000;
+/// Errors a decoder may give for one packet, or while it is emptied.
+const MAX_ERRORS_PER_PACKET: usize = 256;
+
+/// What broke on the way.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Faults {
+    /// How many packets were unreadable or did not decode.
+    pub count: u64,
+    /// What ffmpeg said of the first.
+    pub first: Option<Error>,
+}
+
+impl Faults {
+    fn note(&mut self, error: Error) {
+        self.count += 1;
+        self.first.get_or_insert(error);
+    }
+
+    /// The reason for a file of which nothing decodes.
+    pub fn reason(&self) -> String {
+        match self.first {
+            Some(error) => format!("no frame decodes: {}", super::error::lowercase(error)),
+            None => "no frame decodes: the stream is empty".to_owned(),
+        }
+    }
+}
+
+/// The next packet of the streams that are kept; `None` at the end. A container that breaks off ends there.
+pub(crate) fn next_packet(
+    source: &mut Source,
+    faults: &mut Faults,
+    interrupt: &Interrupt,
+) -> Result<Option<Packet>, MediaError> {
+    let mut broken = 0;
+    loop {
+        interrupt.check(|| format!("reading {}", source.path.display()))?;
+        let mut packet = Packet::empty();
+        match packet.read(&mut source.input) {
+            // An empty packet would tell the decoder that the stream is over.
+            Ok(()) if packet.size() == 0 => {}
+            Ok(()) => return Ok(Some(packet)),
+            Err(Error::Eof) => return Ok(None),
+            Err(Error::InvalidData) if broken < MAX_BROKEN_READS => {
+                broken += 1;
+                faults.note(Error::InvalidData);
+            }
+            Err(error) => {
+                interrupt.check(|| format!("reading {}", source.path.display()))?;
+                faults.note(error);
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// The stamps of the frames that the packets promise, in order of presentation. Nothing is decoded. Packets that an edit
+/// list cuts away are left out.
+pub(crate) fn scan(
+    source: &mut Source,
+    interrupt: &Interrupt,
+) -> Result<(Vec<Stamp>, Faults), MediaError> {
+    let mut faults = Faults::default();
+    let mut stamps = Vec::new();
+    while let Some(packet) = next_packet(source, &mut faults, interrupt)? {
+        // SAFETY: one number of a live packet; the wrapper's flags leave this bit out in some versions.
+        let flags = unsafe { (*codec::packet::Ref::as_ptr(&packet)).flags };
+        if packet.stream() != source.video || flags & ffi::AV_PKT_FLAG_DISCARD != 0 {
+            continue;
+        }
+        stamps.push(Stamp {
+            time: packet.pts().or(packet.dts()),
+            duration: packet.duration(),
+        });
+    }
+    // A stream without any times keeps its order, for the sort is stable; one with some is only ever predicted wrong.
+    stamps.sort_by_key(|stamp| stamp.time);
+    Ok((stamps, faults))
+}
+
+/// A decoder that lives through broken packets.
+pub(crate) struct FrameReader {
+    decoder: decoder::Video,
+    frame: frame::Video,
+    pub faults: Faults,
+}
+
+impl FrameReader {
+    /// A decoder for the source's video stream, with this many threads (0: one for each core).
+    pub fn new(source: &Source, threads: usize) -> Result<Self, MediaError> {
+        let stream = source.video_stream();
+        let failed = |error| MediaError::decode(&source.path, error);
+        let mut context = codec::Context::from_parameters(stream.parameters()).map_err(failed)?;
+        context.set_threading(codec::threading::Config {
+            kind: codec::threading::Type::Frame,
+            count: threads,
+            ..Default::default()
+        });
+        // SAFETY: a limit for callers to set before the decoder is opened.
+        unsafe { (*context.as_mut_ptr()).max_pixels = MAX_PIXELS as i64 };
+        let mut decoder = context.decoder();
+        decoder.set_packet_time_base(stream.time_base());
+        let decoder = decoder.video().map_err(|error| match error {
+            Error::DecoderNotFound => MediaError::unsupported(
+                &source.path,
+                format!(
+                    "the codec '{}': this ffmpeg has no decoder for it",
+                    codec_name(stream.parameters().id())
+                ),
+            ),
+            error => failed(error),
+        })?;
+        Ok(Self {
+            decoder,
+            frame: frame::Video::empty(),
+            faults: Faults::default(),
+        })
+    }
+
+    /// Decodes one packet, or with `None` empties the decoder, and hands on the frames that come out.
+    pub fn decode(
+        &mut self,
+        path: &Path,
+        packet: Option<&Packet>,
+        interrupt: &Interrupt,
+        mut each: impl FnMut(&frame::Video) -> Result<(), MediaError>,
+    ) -> Result<(), MediaError> {
+        loop {
+            let sent = match packet {
+                Some(packet) => self.decoder.send_packet(packet),
+                None => self.decoder.send_eof(),
+            };
+            match sent {
+                Ok(()) | Err(Error::Eof) => break,
+                Err(Error::Other {
+                    errno: libc::EAGAIN,
+                }) => {
+                    if !self.receive(path, interrupt, &mut each)? {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    self.faults.note(error);
+                    break;
+                }
+            }
+        }
+        self.receive(path, interrupt, &mut each)?;
+        Ok(())
+    }
+
+    /// Takes all frames that are ready. Returns whether there were any.
+    fn receive(
+        &mut self,
+        path: &Path,
+        interrupt: &Interrupt,
+        each: &mut impl FnMut(&frame::Video) -> Result<(), MediaError>,
+    ) -> Result<bool, MediaError> {
+        let (mut any, mut errors) = (false, 0);
+        loop {
+            interrupt.check(|| format!("decoding {}", path.display()))?;
+            match self.decoder.receive_frame(&mut self.frame) {
+                Ok(()) => {
+                    any = true;
+                    each(&self.frame)?;
+                }
+                Err(
+                    Error::Other {
+                        errno: libc::EAGAIN,
+                    }
+                    | Error::Eof,
+                ) => return Ok(any),
+                Err(error) => {
+                    self.faults.note(error);
+                    errors += 1;
+                    if errors == MAX_ERRORS_PER_PACKET {
+                        return Ok(any);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Opens a video file that is not to be trusted.
+//!
+//! ffmpeg gets an open file handle rather than a name, no protocol to open anything else with, and a list of containers it
+//! may take the bytes for. Playlists and the like (hls, dash, concat, sdp, image sequences), which make ffmpeg read
+//! other files or talk to the network, are not on the list; neither are pictures, sound and subtitles. External tracks
+//! of QuickTime files are never followed (ffmpeg's default).
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+
+use ffmpeg_next::format::context::{Input, StreamIo};
+use ffmpeg_next::{Dictionary, Error, ffi, format, media, util};
+
+use super::{Interrupt, MediaError};
+
+/// The containers that are read, by the names ffmpeg has for them.
+pub const CONTAINERS: &[&str] = &[
+    "mov",
+    "mp4",
+    "matroska",
+    "webm",
+    "avi",
+    "mpeg",
+    "mpegts",
+    "mpegvideo",
+    "flv",
+    "ogg",
+    "asf",
+    "rm",
+    "gif",
+    "ivf",
+    "nut",
+    "mxf",
+    "dv",
+    "wtv",
+    "h264",
+    "hevc",
+    "obu",
+    "m4v",
+];
+
+/// No single piece of memory ffmpeg asks for may be larger: a plane of the largest picture allowed, at 16 bits, twice.
+const MAX_ALLOCATION_BYTES: usize = 512 << 20;
+
+/// An opened container and its video stream. All other streams are left unread unless [`keep`](Source::keep)ed.
+pub(crate) struct Source {
+    pub input: Input,
+    pub path: PathBuf,
+    /// Index of the video stream.
+    pub video: usize,
+}
+
+impl Source {
+    /// Opens `path` and finds its video stream.
+    ///
+    /// # Errors
+    /// `Io` when the file cannot be read, `Unsupported` for a container that is not in [`CONTAINERS`], `NoVideo`, `Open`
+    /// for all that ffmpeg cannot make sense of, `Interrupted`.
+    pub fn open(path: &Path, interrupt: &Interrupt) -> Result<Self, MediaError> {
+        start_ffmpeg();
+        let during = || format!("opening {}", path.display());
+        interrupt.check(during)?;
+        let asked = interrupt.clone();
+        let mut input = format::input_from_stream_with_interrupt(
+            stream(path)?,
+            None,
+            Some(Dictionary::from_iter([
+                ("format_whitelist", CONTAINERS.join(",").as_str()),
+                ("protocol_whitelist", "none"),
+            ])),
+            move || asked.is_raised(),
+        )
+        .map_err(|error| why_not(path, error).or_interrupted(interrupt, &during()))?;
+
+        let video = best_video(&input).ok_or_else(|| MediaError::NoVideo {
+            path: path.to_owned(),
+        })?;
+        for mut stream in input.streams_mut() {
+            if stream.index() != video {
+                set_discard(&mut stream, ffi::AVDiscard::AVDISCARD_ALL);
+            }
+        }
+        Ok(Self {
+            input,
+            path: path.to_owned(),
+            video,
+        })
+    }
+
+    /// Also reads the stream `index`.
+    pub fn keep(&mut self, index: usize) {
+        if let Some(mut stream) = self.input.stream_mut(index) {
+            set_discard(&mut stream, ffi::AVDiscard::AVDISCARD_DEFAULT);
+        }
+    }
+
+    /// Index of the best audio stream.
+    pub fn audio(&self) -> Option<usize> {
+        self.input
+            .streams()
+            .best(media::Type::Audio)
+            .map(|stream| stream.index())
+    }
+
+    /// The tick of the stream `index` at which the file begins to be shown.
+    pub fn start_ticks(&self, index: usize) -> i64 {
+        // SAFETY: one number of a live context.
+        let start = unsafe { (*self.input.as_ptr()).start_time };
+        let Some(stream) = self
+            .input
+            .stream(index)
+            .filter(|_| start != ffi::AV_NOPTS_VALUE)
+        else {
+            return 0;
+        };
+        // SAFETY: plain arithmetic.
+        unsafe { ffi::av_rescale_q(start, ffi::AV_TIME_BASE_Q, stream.time_base().into()) }
+    }
+
+    /// The video stream.
+    pub fn video_stream(&self) -> format::stream::Stream<'_> {
+        // The index came from this input, whose streams are only ever added to.
+        self.input
+            .stream(self.video)
+            .expect("the video stream stays")
+    }
+}
+
+/// Readies ffmpeg, once a process: quiet (its reasons come back as errors), and bounded in what it allocates.
+pub(crate) fn start_ffmpeg() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // Registers devices and networking in old versions; does nothing that can fail in those supported here.
+        if let Err(error) = ffmpeg_next::init() {
+            tracing::error!(%error, "ffmpeg does not start");
+        }
+        util::log::set_level(util::log::Level::Quiet);
+        // SAFETY: sets one number that ffmpeg reads atomically.
+        unsafe { ffi::av_max_alloc(MAX_ALLOCATION_BYTES) };
+    });
+}
+
+fn stream(path: &Path) -> Result<StreamIo, MediaError> {
+    let file = File::open(path).map_err(|error| MediaError::io("read", path, error))?;
+    let kind = file
+        .metadata()
+        .map_err(|error| MediaError::io("read", path, error))?;
+    if !kind.is_file() {
+        return Err(MediaError::open(path, "not a regular file"));
+    }
+    StreamIo::from_read_seek(file).map_err(|error| MediaError::open(path, error))
+}
+
+/// A stream of moving pictures: not the cover of a song.
+fn best_video(input: &Input) -> Option<usize> {
+    let is_cover = |stream: &format::stream::Stream<'_>| {
+        stream
+            .disposition()
+            .contains(format::stream::Disposition::ATTACHED_PIC)
+    };
+    let best = input.streams().best(media::Type::Video)?;
+    if !is_cover(&best) {
+        return Some(best.index());
+    }
+    input
+        .streams()
+        .find(|stream| stream.parameters().medium() == media::Type::Video && !is_cover(stream))
+        .map(|stream| stream.index())
+}
+
+fn set_discard(stream: &mut format::stream::StreamMut<'_>, discard: ffi::AVDiscard) {
+    // SAFETY: the pointer is that of a live stream, and `discard` is a field for callers to set.
+    unsafe { (*stream.as_mut_ptr()).discard = discard };
+}
+
+/// ffmpeg answers a container that is not on the list with "invalid argument": say which it was.
+fn why_not(path: &Path, error: Error) -> MediaError {
+    if (error
+        == Error::Other {
+            errno: libc::EINVAL,
+        })
+        && let Some(name) = container_name(path)
+        && !name.split(',').any(|name| CONTAINERS.contains(&name))
+    {
+        return MediaError::unsupported(
+            path,
+            format!(
+                "a container of kind '{name}'; allowed are {}",
+                CONTAINERS.join(", ")
+            ),
+        );
+    }
+    MediaError::open(path, error)
+}
+
+/// What ffmpeg takes the first bytes of a file for.
+fn container_name(path: &Path) -> Option<String> {
+    let mut io = stream(path).ok()?;
+    let mut container: *const ffi::AVInputFormat = std::ptr::null();
+    // SAFETY: `io` outlives the call; ffmpeg only reads from it, and stores a pointer to one of its static formats.
+    unsafe {
+        let score = ffi::av_probe_input_buffer2(
+            io.as_mut_ptr(),
+            &mut container,
+            c"".as_ptr(),
+            std::ptr::null_mut(),
+            0,
+            0,
+        );
+        if score < 0 || container.is_null() {
+            return None;
+        }
+        let name = std::ffi::CStr::from_ptr((*container).name);
+        Some(name.to_string_lossy().into_owned())
+    }
+}
