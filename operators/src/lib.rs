@@ -1,5 +1,7 @@
 //! The clipsieve operators, one file each, and the media, store and table code they stand on.
 
 pub mod kinds;
+pub mod measure;
 pub mod media;
 pub mod regions;
+pub mod signals;
