@@ -1,3 +1,63 @@
-//! The clipsieve operators, one file each, with the media, store and table code they stand on.
+//! The clipsieve operators, one file each, and what they stand on.
+//!
+//! An operator is a file with a constant of its name and a line in [`registry`]. Beside the operators lie `media`
+//! (everything that touches FFmpeg), `stores` (files near and far), `tables` (rows in and out), `regions` and `signals`
+//! (what can be seen in frames without a model), and the few types they share: [`kinds`] for what flows on the edges,
+//! [`demand`] for what samplers ask of the decoder.
 
+pub mod demand;
+pub mod kinds;
 pub mod media;
+pub mod regions;
+pub mod signals;
+pub mod stores;
+pub mod tables;
+
+mod model_files;
+mod sampling;
+mod template;
+mod videos;
+
+mod aggregate;
+mod classify;
+mod crop_upload;
+mod decode;
+mod detect_regions;
+mod fetch;
+mod measure;
+mod read_table;
+mod reverse;
+mod sample;
+mod windows;
+mod write_table;
+
+use clipsieve_engine::operator::{Registry, ResourceChecks};
+
+/// All operators of clipsieve, in the order in which a pipeline uses them.
+pub fn registry() -> Registry {
+    Registry::new(
+        [
+            &read_table::READ_TABLE,
+            &fetch::FETCH,
+            &detect_regions::DETECT_REGIONS,
+            &crop_upload::CROP_UPLOAD,
+            &decode::DECODE,
+            &sample::SAMPLE,
+            &windows::WINDOWS,
+            &reverse::REVERSE,
+            &classify::CLASSIFY,
+            &measure::MEASURE,
+            &aggregate::AGGREGATE,
+            &write_table::WRITE_TABLE,
+        ],
+        ResourceChecks {
+            model: model_files::facts,
+            store: stores::check_settings,
+        },
+    )
+}
+
+/// What `device: auto` means on this machine: `cuda:0` if there is a GPU that libtorch can use, else `cpu`.
+pub fn default_device() -> String {
+    clipsieve_models::DeviceChoice::Auto.resolve(0).map_or_else(|_| "cpu".to_string(), |device| device.id())
+}

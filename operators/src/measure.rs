@@ -1,0 +1,564 @@
+//! `measure`: how good the picture is, without a model.
+
+use clipsieve_engine::operator::{
+    BuildContext, Call, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec,
+    Outcome, ParamSpec, ParamType, Params, Ports, Setting, Signature, Transform, Value,
+};
+use serde_json::{Map, Value as Json, json};
+
+use crate::kinds::{CLIP, CLIPS, Clips, VERDICT, Verdict, rounded};
+use crate::media::frames::Clip;
+use crate::signals::signal::{Signal, measure};
+
+/// The `measure` operator.
+pub const MEASURE: OperatorSpec = OperatorSpec {
+    name: "measure",
+    summary: "measures sharpness, blockiness, light, contrast, noise and motion, and judges by thresholds",
+    doc: "\
+Computes quality signals from the pixels of a clip, or of each window, with no weights: cheap enough to run before any model. \
+Without thresholds it only writes the numbers down (`label` is `unjudged`); with them, `label` is `reject` when a number lies \
+on the wrong side of one, and `reasons` says which.
+
+| signal | what it is | range |
+|---|---|---|
+| `sharpness` | deviation of the Laplacian over that of the luma, median over the frames | 0 to 4.5; under 0.05 is soft |
+| `blockiness` | steps on an 8 x 8 grid over steps beside it, median over the frames; an encoder's blocks show only at the video's own size or a whole multiple of it, else it is near 1 | from 1; 1.2 is visible |
+| `brightness` | mean luma | 0 to 1 |
+| `contrast` | deviation of the luma | 0 to 0.5 |
+| `noise` | deviation of the noise in 8-bit levels, median over the frames | from 0; 5 is grainy |
+| `motion` | mean absolute change of the luma from frame to frame | 0 to 1 |
+| `frozen` | share of the frames that repeat the one before them | 0 to 1 |
+| `affine_residual` | share of the change from frame to frame that no motion of the picture as a whole explains, median over 16 pairs; low with motion means a camera simulated on a still picture | 0 to 1 |
+
+A signal that cannot be computed is `null`, and no threshold on it rejects: change of a single frame, sharpness of a flat \
+picture, `affine_residual` without motion. Frames that stand several times because a span is short count once. The numbers \
+depend on the size at which the clip is sampled, so thresholds hold for one size.",
+    example: "measured: { op: measure, from: clip, with: { min_sharpness: 0.05, max_frozen: 0.5 } }",
+    ports: Ports::Fixed(&[
+        Signature {
+            inputs: &[CLIP],
+            output: Some(VERDICT),
+        },
+        Signature {
+            inputs: &[CLIPS],
+            output: Some(VERDICT),
+        },
+    ]),
+    params: &[
+        ParamSpec {
+            name: "key",
+            ty: ParamType::Text,
+            fallback: Fallback::Absent,
+            unit: None,
+            doc: "Key of the verdict in the row's `info`. Default: `measure` for a clip, `seg_measure` for windows.",
+        },
+        ParamSpec {
+            name: "signals",
+            ty: ParamType::List(&ParamType::Choice(&[
+                "sharpness",
+                "blockiness",
+                "brightness",
+                "contrast",
+                "noise",
+                "motion",
+                "frozen",
+                "affine_residual",
+            ])),
+            fallback: Fallback::Is(
+                "[sharpness, blockiness, brightness, contrast, noise, motion, frozen, affine_residual]",
+            ),
+            unit: None,
+            doc: "The signals to compute; rows hold them in the fixed order of the table.",
+        },
+        threshold("min_sharpness", 4.5, None, "Rejects clips softer than this."),
+        threshold(
+            "max_blockiness",
+            1000.0,
+            None,
+            "Rejects clips with more visible coding blocks than this; 1 is none.",
+        ),
+        threshold(
+            "min_brightness",
+            1.0,
+            Some("of full scale"),
+            "Rejects clips darker than this.",
+        ),
+        threshold(
+            "max_brightness",
+            1.0,
+            Some("of full scale"),
+            "Rejects clips brighter than this.",
+        ),
+        threshold(
+            "min_contrast",
+            0.5,
+            Some("of full scale"),
+            "Rejects clips flatter than this.",
+        ),
+        threshold(
+            "max_noise",
+            255.0,
+            Some("8-bit levels"),
+            "Rejects clips with more noise than this.",
+        ),
+        threshold(
+            "min_motion",
+            1.0,
+            Some("of full scale"),
+            "Rejects clips that change less than this from frame to frame.",
+        ),
+        threshold(
+            "max_motion",
+            1.0,
+            Some("of full scale"),
+            "Rejects clips that change more than this from frame to frame.",
+        ),
+        threshold(
+            "max_frozen",
+            1.0,
+            Some("of the pairs of frames"),
+            "Rejects clips with a larger share of repeated frames than this.",
+        ),
+        threshold(
+            "min_affine_residual",
+            1.0,
+            Some("of the change"),
+            "Rejects clips whose motion is explained by moving the picture as a whole: a simulated camera.",
+        ),
+    ],
+    executor: Executor::Cpu,
+    concurrency: 0,
+    check: Some(check),
+    demand: None,
+    build,
+};
+
+/// A threshold's parameter: absent by default, from 0 to `max`.
+const fn threshold(
+    name: &'static str,
+    max: f64,
+    unit: Option<&'static str>,
+    doc: &'static str,
+) -> ParamSpec {
+    ParamSpec {
+        name,
+        ty: ParamType::Float { min: 0.0, max },
+        fallback: Fallback::Absent,
+        unit,
+        doc,
+    }
+}
+
+/// Which side of a threshold is wrong.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Side {
+    /// The number must not be less.
+    Min,
+    /// The number must not be more.
+    Max,
+}
+
+/// A threshold that was given.
+#[derive(Debug, Clone, Copy)]
+struct Threshold {
+    param: &'static str,
+    signal: Signal,
+    side: Side,
+    value: f64,
+}
+
+/// The thresholds that the stage was given, in the order of the parameters: `min_` or `max_` and a signal's name.
+fn thresholds(params: &Params) -> Vec<Threshold> {
+    let given = |param: &'static ParamSpec| {
+        let (side, signal) = match param.name.split_once('_')? {
+            ("min", signal) => (Side::Min, signal),
+            ("max", signal) => (Side::Max, signal),
+            _ => return None,
+        };
+        Some(Threshold {
+            param: param.name,
+            signal: Signal::of_name(signal)?,
+            side,
+            value: params.opt_float(param.name)?,
+        })
+    };
+    MEASURE.params.iter().filter_map(given).collect()
+}
+
+/// The signals to compute, each once, in the order of rows.
+fn wanted(params: &Params) -> Vec<Signal> {
+    let named = params.texts("signals");
+    let is_named = |signal: &Signal| named.contains(&signal.name());
+    Signal::ALL.into_iter().filter(is_named).collect()
+}
+
+fn check(setting: &Setting<'_>) -> Vec<Finding> {
+    let wanted = wanted(setting.params);
+    let mut findings = Vec::new();
+    if wanted.is_empty() {
+        findings.push(
+            Finding::param("signals", "no signal is named")
+                .with_help("name one or more, or leave `signals` out to compute all"),
+        );
+    }
+    let thresholds = thresholds(setting.params);
+    for threshold in &thresholds {
+        let name = threshold.signal.name();
+        if !wanted.contains(&threshold.signal) {
+            findings.push(
+                Finding::param(
+                    threshold.param,
+                    format!("a threshold on `{name}`, which `signals` leaves out"),
+                )
+                .with_help(format!("add `{name}` to `signals`, or drop the threshold")),
+            );
+        }
+        let opposite = thresholds.iter().find(|other| {
+            other.signal == threshold.signal
+                && (threshold.side, other.side) == (Side::Min, Side::Max)
+        });
+        if let Some(max) = opposite.filter(|max| max.value < threshold.value) {
+            findings.push(
+                Finding::param(
+                    threshold.param,
+                    format!(
+                        "{} {} is above {} {}: every clip would be rejected",
+                        threshold.param, threshold.value, max.param, max.value
+                    ),
+                )
+                .with_help(format!("give {} at most {}", threshold.param, max.value)),
+            );
+        }
+    }
+    findings
+}
+
+fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
+    let params = context.setting.params;
+    let default_key = if context.setting.inputs == [CLIPS] {
+        "seg_measure"
+    } else {
+        INNER_KEY
+    };
+    Ok(Operator::Transform(Box::new(Measure {
+        key: params.opt_text("key").unwrap_or(default_key).to_owned(),
+        signals: wanted(params),
+        thresholds: thresholds(params),
+    })))
+}
+
+/// Under which key each window of a segment verdict holds what was measured.
+const INNER_KEY: &str = "measure";
+
+struct Measure {
+    key: String,
+    signals: Vec<Signal>,
+    thresholds: Vec<Threshold>,
+}
+
+impl Measure {
+    /// What the row says of a clip: `{"result": {signal: number}, "label", "reasons"}`.
+    fn judge(&self, clip: &Clip) -> Map<String, Json> {
+        let measured = measure(&clip.frames, &self.signals);
+        // Judged as written, so that a row and its verdict cannot disagree in the last digit.
+        let measured: Vec<(Signal, Option<f64>)> = self
+            .signals
+            .iter()
+            .zip(measured)
+            .map(|(signal, value)| {
+                (
+                    *signal,
+                    value.map(|value| rounded(value, decimals(*signal))),
+                )
+            })
+            .collect();
+        let reasons: Vec<String> = self
+            .thresholds
+            .iter()
+            .filter_map(|threshold| {
+                let (_, value) = measured.iter().find(|(of, _)| *of == threshold.signal)?;
+                threshold.reason(*value)
+            })
+            .collect();
+        let label = if self.thresholds.is_empty() {
+            "unjudged"
+        } else if reasons.is_empty() {
+            "pass"
+        } else {
+            "reject"
+        };
+        let result: Map<String, Json> = measured
+            .into_iter()
+            .map(|(signal, value)| (signal.name().to_owned(), json!(value)))
+            .collect();
+        Map::from_iter([
+            ("result".to_owned(), Json::Object(result)),
+            ("label".to_owned(), json!(label)),
+            ("reasons".to_owned(), json!(reasons)),
+        ])
+    }
+}
+
+impl Threshold {
+    /// Why the value is on the wrong side, if it is. A value that is not there is on none.
+    fn reason(&self, value: Option<f64>) -> Option<String> {
+        let value = value?;
+        let (wrong, sign) = match self.side {
+            Side::Min => (value < self.value, '<'),
+            Side::Max => (value > self.value, '>'),
+        };
+        let name = self.signal.name();
+        wrong.then(|| format!("{name} {value} {sign} {} {}", self.param, self.value))
+    }
+}
+
+/// Decimals that rows show: about three digits of the smallest value that tells anything.
+fn decimals(signal: Signal) -> i32 {
+    match signal {
+        Signal::Noise | Signal::Blockiness => 3,
+        Signal::Sharpness | Signal::Brightness | Signal::Contrast => 4,
+        Signal::Frozen | Signal::AffineResidual => 4,
+        Signal::Motion => 5,
+    }
+}
+
+impl Transform for Measure {
+    fn apply(&self, _call: &Call, inputs: &[Value]) -> Result<Outcome, OperatorError> {
+        let [input] = inputs else {
+            return Err(OperatorError::internal(format!(
+                "measure takes one input, not {}",
+                inputs.len()
+            )));
+        };
+        let verdict = if input.is::<Clip>() {
+            Verdict {
+                key: self.key.clone(),
+                body: self.judge(input.get()?),
+            }
+        } else {
+            let Clips(clips) = input.get()?;
+            let judged = clips
+                .iter()
+                .map(|clip| (clip, Json::Object(self.judge(clip))));
+            Verdict::of_segments(self.key.clone(), INNER_KEY, judged)
+        };
+        Ok(Outcome::value(verdict))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use clipsieve_engine::operator::{
+        Deadline, Item, Models, ParamValue, Placement, PortKind, Row, Stores,
+    };
+    use ndarray::Array3;
+
+    use super::*;
+
+    fn params(signals: &[&str], thresholds: &[(&'static str, f64)]) -> Params {
+        let mut params = Params::default();
+        let signals = signals
+            .iter()
+            .map(|name| ParamValue::Text((*name).to_owned()));
+        params.insert("signals", ParamValue::List(signals.collect()));
+        for (name, value) in thresholds {
+            params.insert(name, ParamValue::Float(*value));
+        }
+        params
+    }
+
+    fn all() -> Vec<&'static str> {
+        Signal::ALL.map(Signal::name).to_vec()
+    }
+
+    fn with_setting<T>(params: &Params, inputs: &[PortKind], run: impl FnOnce(Setting) -> T) -> T {
+        run(Setting {
+            stage: "measured",
+            params,
+            inputs,
+            models: &Models::new(),
+            stores: &Stores::new(),
+        })
+    }
+
+    fn apply(params: &Params, kind: PortKind, input: Value) -> Result<Verdict, OperatorError> {
+        let placement = Placement {
+            executor: Executor::Cpu,
+            device: None,
+            concurrency: 1,
+            acquire_timeout: Duration::ZERO,
+            threads: 1,
+        };
+        let operator = with_setting(params, &[kind], |setting| {
+            build(&BuildContext {
+                setting,
+                demand: None,
+                wishes: &[],
+                placement: &placement,
+                scratch: Path::new(""),
+            })
+        })?;
+        let Operator::Transform(operator) = operator else {
+            panic!("measure is a transform");
+        };
+        let call = Call {
+            item: Arc::new(Item::new(0, Row::default(), Deadline::never())),
+            attempt: 1,
+            deadline: Deadline::never(),
+        };
+        match operator.apply(&call, &[input])? {
+            Outcome::Value(value) => value.get::<Verdict>().cloned(),
+            Outcome::Skipped(why) => panic!("skipped: {why}"),
+        }
+    }
+
+    fn clip(frames: usize) -> Clip {
+        let frame = |k: usize| {
+            Arc::new(Array3::from_shape_fn((48, 64, 3), |(y, x, _)| {
+                if (x + 3 * k) / 7 % 2 == y / 9 % 2 {
+                    40
+                } else {
+                    160
+                }
+            }))
+        };
+        Clip {
+            frames: (0..frames).map(frame).collect(),
+            start_seconds: 3.0,
+            end_seconds: 7.0,
+        }
+    }
+
+    fn judged(params: &Params, frames: usize) -> Map<String, Json> {
+        apply(params, CLIP, Value::new(clip(frames)))
+            .expect("measured")
+            .body
+    }
+
+    #[test]
+    fn without_thresholds_it_only_writes_the_numbers_down() {
+        let body = judged(&params(&all(), &[]), 4);
+        assert_eq!(body["label"], "unjudged");
+        assert_eq!(body["reasons"], json!([]));
+        let result = body["result"].as_object().expect("an object");
+        assert!(result.keys().eq(all().iter().copied()), "{result:?}");
+        assert!(result.values().all(Json::is_number), "{result:?}");
+        assert_eq!(
+            body,
+            judged(&params(&all(), &[]), 4),
+            "the same clip, the same row"
+        );
+    }
+
+    #[test]
+    fn a_number_on_the_wrong_side_rejects_and_says_so() {
+        let strict = params(
+            &["brightness", "motion"],
+            &[("min_brightness", 0.9), ("max_motion", 1.0)],
+        );
+        let body = judged(&strict, 4);
+        assert_eq!(body["label"], "reject");
+        let value = &body["result"]["brightness"];
+        assert_eq!(
+            body["reasons"],
+            json!([format!("brightness {value} < min_brightness 0.9")])
+        );
+        assert_eq!(
+            judged(&params(&["brightness"], &[("min_brightness", 0.1)]), 4)["label"],
+            "pass"
+        );
+        assert_eq!(
+            judged(&params(&["brightness"], &[("max_brightness", 0.1)]), 4)["label"],
+            "reject"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_computed_is_null_and_rejects_nothing() {
+        let body = judged(
+            &params(&all(), &[("min_motion", 1.0), ("min_affine_residual", 1.0)]),
+            1,
+        );
+        assert_eq!(body["result"]["motion"], Json::Null);
+        assert_eq!(body["label"], "pass");
+    }
+
+    #[test]
+    fn windows_are_judged_one_by_one() {
+        let clips = Clips(Arc::new(vec![clip(3), clip(1)]));
+        let verdict = apply(&params(&["motion"], &[]), CLIPS, Value::new(clips)).expect("measured");
+        assert_eq!(verdict.key, "seg_measure");
+        assert_eq!(verdict.body["0"]["duration"], json!([3, 7]));
+        assert!(verdict.body["0"]["measure"]["result"]["motion"].is_number());
+        assert!(verdict.body["1"]["measure"]["result"]["motion"].is_null());
+    }
+
+    #[test]
+    fn the_key_can_be_chosen() {
+        let mut named = params(&["noise"], &[]);
+        assert_eq!(
+            apply(&named, CLIP, Value::new(clip(1)))
+                .expect("measured")
+                .key,
+            "measure"
+        );
+        named.insert("key", ParamValue::Text("quality".to_owned()));
+        assert_eq!(
+            apply(&named, CLIP, Value::new(clip(1)))
+                .expect("measured")
+                .key,
+            "quality"
+        );
+    }
+
+    #[test]
+    fn what_is_not_a_clip_is_an_error() {
+        assert!(apply(&params(&["noise"], &[]), CLIP, Value::new(3u8)).is_err());
+    }
+
+    #[test]
+    fn every_threshold_names_a_signal_and_every_signal_is_a_choice() {
+        let thresholds: Vec<_> = MEASURE
+            .params
+            .iter()
+            .map(|param| param.name)
+            .filter(|name| name.starts_with("min_") || name.starts_with("max_"))
+            .map(|name| (name, 0.5))
+            .collect();
+        assert_eq!(
+            super::thresholds(&params(&all(), &thresholds)).len(),
+            thresholds.len()
+        );
+        let choices = MEASURE.param("signals").map(|param| param.ty);
+        let names = Signal::ALL.map(Signal::name);
+        assert!(
+            matches!(choices, Some(ParamType::List(ParamType::Choice(choices))) if *choices == names)
+        );
+    }
+
+    #[test]
+    fn check_finds_thresholds_that_contradict_or_have_no_signal() {
+        let messages = |params: &Params| -> Vec<String> {
+            with_setting(params, &[CLIP], |setting| {
+                let findings = check(&setting).into_iter();
+                findings
+                    .map(|f| format!("{}: {}", f.param.unwrap_or_default(), f.message))
+                    .collect()
+            })
+        };
+        assert!(messages(&params(&all(), &[("min_motion", 0.1), ("max_motion", 0.1)])).is_empty());
+        assert_eq!(
+            messages(&params(&all(), &[("min_motion", 0.2), ("max_motion", 0.1)])),
+            ["min_motion: min_motion 0.2 is above max_motion 0.1: every clip would be rejected"]
+        );
+        assert_eq!(
+            messages(&params(&["noise"], &[("max_frozen", 0.1)])),
+            ["max_frozen: a threshold on `frozen`, which `signals` leaves out"]
+        );
+        assert_eq!(messages(&params(&[], &[])), ["signals: no signal is named"]);
+    }
+}
