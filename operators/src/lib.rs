@@ -2,3 +2,4 @@
 
 pub mod kinds;
 pub mod media;
+pub mod stores;
