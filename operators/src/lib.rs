@@ -3,3 +3,4 @@
 pub mod kinds;
 pub mod media;
 pub mod stores;
+pub mod tables;
