@@ -1,0 +1,97 @@
+//! `read_table`: where the rows come from.
+
+use clipsieve_engine::operator::{
+    BuildContext, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec, ParamSpec,
+    ParamType, PortKind, Ports, Setting, Signature, Source, SourceRow,
+};
+
+use crate::tables::{self, InputRow};
+
+/// Reads the rows of a table, a folder, a glob or one video.
+pub static READ_TABLE: OperatorSpec = OperatorSpec {
+    name: "read_table",
+    summary: "reads input rows from a table, a folder, a glob or a video file",
+    doc: "\
+The rows `{video_id, oss_bucket, video_path, video_tag, info}` come from a table of JSON lines (`.jsonl`, `.ndjson`), read \
+as a stream. `info` is a JSON object or text that holds one; all other columns pass through to the result row. Empty lines \
+are skipped.
+
+A folder is searched with the folders in it, a glob (`clips/**/*.mp4`) matches paths, and a video file is a row by itself. \
+Hidden files are left out and the order is that of the paths. `video_id` is then the file's name without its extension, or \
+its path below the folder where two names are the same.
+
+A row without a `video_path`, a broken `info`, or a line that is no JSON object (or is longer than 64 MiB) is no reason to \
+stop: its result row says what is wrong, with the line. Nothing to read at all stops the job before it starts.",
+    example: "videos: { op: read_table, with: { uri: clips.jsonl } }",
+    ports: Ports::Fixed(&[Signature {
+        inputs: &[],
+        output: Some(PortKind::RECORD),
+    }]),
+    params: &[
+        ParamSpec {
+            name: "uri",
+            ty: ParamType::Uri,
+            fallback: Fallback::Required,
+            unit: None,
+            doc: "A folder of videos, a glob, a video, or a table (`.jsonl`, `.ndjson`). A relative one starts at the working directory.",
+        },
+        ParamSpec {
+            name: "limit",
+            ty: ParamType::Int {
+                min: 1,
+                max: i64::MAX,
+            },
+            fallback: Fallback::Absent,
+            unit: Some("rows"),
+            doc: "Stops after so many rows, for trials; all rows if it is not given.",
+        },
+    ],
+    executor: Executor::Io,
+    concurrency: 1,
+    check: Some(check),
+    demand: None,
+    build,
+};
+
+fn check(setting: &Setting<'_>) -> Vec<Finding> {
+    tables::check_uri(setting.params.text("uri"))
+        .err()
+        .map(|message| Finding::param("uri", message))
+        .into_iter()
+        .collect()
+}
+
+fn build(ctx: &BuildContext<'_>) -> Result<Operator, OperatorError> {
+    let params = ctx.setting.params;
+    Ok(Operator::Source(Box::new(ReadTable {
+        rows: tables::open(params.text("uri"))?,
+        left: params.opt_int("limit").map(|limit| limit as u64),
+    })))
+}
+
+/// Any rows, judged by what a video's row has to have, and no more than wanted.
+struct ReadTable {
+    rows: Box<dyn Source>,
+    left: Option<u64>,
+}
+
+impl Source for ReadTable {
+    fn next_row(&mut self) -> Result<Option<SourceRow>, OperatorError> {
+        match &mut self.left {
+            Some(0) => return Ok(None),
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        Ok(self.rows.next_row()?.map(|mut found| {
+            if found.problem.is_none() {
+                found.problem = InputRow::new(&found.row).problem();
+            }
+            found
+        }))
+    }
+
+    fn total_rows(&self) -> Option<u64> {
+        let total = self.rows.total_rows()?;
+        Some(self.left.map_or(total, |left| left.min(total)))
+    }
+}

@@ -1,0 +1,141 @@
+use std::io;
+
+use clipsieve_engine::operator::{ErrorKind, OperatorError};
+
+/// What kind of trouble a [`StoreError`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreErrorKind {
+    /// The store answers, and it has no such file.
+    NotFound,
+    /// The path, or what lies there, cannot be used: it leaves the store, is a folder, is empty.
+    BadInput,
+    /// It may work in a moment.
+    Temporary,
+    /// The store is set up wrongly or refuses us: wrong settings, no permission.
+    Config,
+}
+
+/// Why a store could not do what it was asked, as a lowercase fragment.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct StoreError {
+    /// What kind of trouble it is.
+    pub kind: StoreErrorKind,
+    /// What failed, and why.
+    pub message: String,
+}
+
+impl StoreError {
+    /// An error of this kind with this message.
+    pub fn new(kind: StoreErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+        }
+    }
+
+    /// The path, or what lies there, cannot be used.
+    pub fn bad_input(message: impl Into<String>) -> Self {
+        Self::new(StoreErrorKind::BadInput, message)
+    }
+
+    /// The store is set up wrongly.
+    pub fn config(message: impl Into<String>) -> Self {
+        Self::new(StoreErrorKind::Config, message)
+    }
+
+    /// What the file system answered while `doing` was done.
+    pub(crate) fn of_io(doing: &str, error: &io::Error) -> Self {
+        use io::ErrorKind as Io;
+        let kind = match error.kind() {
+            Io::NotFound | Io::NotADirectory => StoreErrorKind::NotFound,
+            Io::PermissionDenied | Io::ReadOnlyFilesystem | Io::Unsupported => {
+                StoreErrorKind::Config
+            }
+            Io::InvalidFilename | Io::InvalidInput | Io::IsADirectory => StoreErrorKind::BadInput,
+            _ if error.raw_os_error() == Some(libc::ELOOP) => StoreErrorKind::BadInput,
+            _ => StoreErrorKind::Temporary,
+        };
+        Self::new(kind, format!("{doing}: {error}"))
+    }
+
+    /// What a service answered while `doing` was done. An answer that opendal cannot name counts as temporary: the
+    /// number of attempts bounds what that costs.
+    pub(crate) fn of_service(doing: &str, error: &opendal::Error) -> Self {
+        use opendal::ErrorKind as Service;
+        let kind = match error.kind() {
+            Service::NotFound | Service::NotADirectory => StoreErrorKind::NotFound,
+            Service::IsADirectory => StoreErrorKind::BadInput,
+            Service::PermissionDenied | Service::ConfigInvalid | Service::Unsupported => {
+                StoreErrorKind::Config
+            }
+            _ => StoreErrorKind::Temporary,
+        };
+        let cause = std::error::Error::source(error);
+        let text = match cause {
+            Some(cause) => format!("{doing}: {}: {cause}", error.message()),
+            None => format!("{doing}: {}", error.message()),
+        };
+        Self::new(kind, text)
+    }
+}
+
+impl From<StoreError> for OperatorError {
+    fn from(error: StoreError) -> Self {
+        let kind = match error.kind {
+            StoreErrorKind::NotFound | StoreErrorKind::BadInput => ErrorKind::BadInput,
+            StoreErrorKind::Temporary => ErrorKind::Temporary,
+            StoreErrorKind::Config => ErrorKind::Config,
+        };
+        OperatorError::new(kind, error.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn io_errors_say_whether_a_retry_can_help() {
+        let of = |kind: io::ErrorKind| StoreError::of_io("reading `a`", &kind.into()).kind;
+        assert_eq!(of(io::ErrorKind::NotFound), StoreErrorKind::NotFound);
+        assert_eq!(of(io::ErrorKind::NotADirectory), StoreErrorKind::NotFound);
+        assert_eq!(of(io::ErrorKind::PermissionDenied), StoreErrorKind::Config);
+        assert_eq!(of(io::ErrorKind::InvalidFilename), StoreErrorKind::BadInput);
+        assert_eq!(of(io::ErrorKind::StorageFull), StoreErrorKind::Temporary);
+        assert_eq!(of(io::ErrorKind::TimedOut), StoreErrorKind::Temporary);
+        let looped = io::Error::from_raw_os_error(libc::ELOOP);
+        assert_eq!(
+            StoreError::of_io("x", &looped).kind,
+            StoreErrorKind::BadInput
+        );
+    }
+
+    #[test]
+    fn service_errors_say_whether_a_retry_can_help() {
+        let of = |kind| StoreError::of_service("x", &opendal::Error::new(kind, "why")).kind;
+        assert_eq!(of(opendal::ErrorKind::NotFound), StoreErrorKind::NotFound);
+        assert_eq!(
+            of(opendal::ErrorKind::PermissionDenied),
+            StoreErrorKind::Config
+        );
+        assert_eq!(of(opendal::ErrorKind::Unsupported), StoreErrorKind::Config);
+        assert_eq!(
+            of(opendal::ErrorKind::RateLimited),
+            StoreErrorKind::Temporary
+        );
+        assert_eq!(
+            of(opendal::ErrorKind::Unexpected),
+            StoreErrorKind::Temporary
+        );
+    }
+
+    #[test]
+    fn a_missing_file_is_the_items_fault_and_a_refusal_the_stages() {
+        let kind = |kind| OperatorError::from(StoreError::new(kind, "why")).kind;
+        assert_eq!(kind(StoreErrorKind::NotFound), ErrorKind::BadInput);
+        assert_eq!(kind(StoreErrorKind::BadInput), ErrorKind::BadInput);
+        assert_eq!(kind(StoreErrorKind::Temporary), ErrorKind::Temporary);
+        assert_eq!(kind(StoreErrorKind::Config), ErrorKind::Config);
+    }
+}

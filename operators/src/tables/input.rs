@@ -1,0 +1,172 @@
+use clipsieve_engine::operator::{OperatorError, Row};
+use serde_json::{Map, Value as Json};
+
+/// The columns of an input row that mean something; all others pass through.
+const COLUMNS: [&str; 5] = ["video_id", "oss_bucket", "video_path", "video_tag", "info"];
+
+/// An input row, looked at through the columns that mean something.
+#[derive(Debug, Clone, Copy)]
+pub struct InputRow<'a>(&'a Row);
+
+impl<'a> InputRow<'a> {
+    /// Looks at a row.
+    pub fn new(row: &'a Row) -> Self {
+        Self(row)
+    }
+
+    /// The path of the video: as it is on the local file system, or inside a store.
+    ///
+    /// # Errors
+    /// `BadInput` if the column is missing, empty or not text.
+    pub fn video_path(&self) -> Result<&'a str, OperatorError> {
+        match self.0.0.get("video_path") {
+            Some(Json::String(path)) if path.trim().is_empty() => Err(OperatorError::bad_input(
+                "column `video_path` is empty; it must hold the path of the video",
+            )),
+            Some(Json::String(path)) => Ok(path),
+            None => {
+                let columns: Vec<&str> = self.0.0.keys().take(12).map(String::as_str).collect();
+                Err(OperatorError::bad_input(format!(
+                    "column `video_path` is missing; the row has: {}",
+                    columns.join(", ")
+                )))
+            }
+            Some(other) => Err(OperatorError::bad_input(format!(
+                "column `video_path` must be text, this is {}",
+                kind_of(other)
+            ))),
+        }
+    }
+
+    /// The bucket that the path belongs to, if the row names one.
+    pub fn oss_bucket(&self) -> Option<&'a str> {
+        self.0
+            .text("oss_bucket")
+            .map(str::trim)
+            .filter(|bucket| !bucket.is_empty())
+    }
+
+    /// What the row tells of the video. A missing, null or empty column tells nothing.
+    ///
+    /// # Errors
+    /// `BadInput` if the column is neither a JSON object nor text that holds one.
+    pub fn info(&self) -> Result<Map<String, Json>, OperatorError> {
+        let problem = |why: String| Err(OperatorError::bad_input(format!("column `info` {why}")));
+        match self.0.0.get("info") {
+            None | Some(Json::Null) => Ok(Map::new()),
+            Some(Json::Object(info)) => Ok(info.clone()),
+            Some(Json::String(text)) if text.trim().is_empty() => Ok(Map::new()),
+            Some(Json::String(text)) => match serde_json::from_str(text) {
+                Ok(Json::Object(info)) => Ok(info),
+                Ok(other) => problem(format!(
+                    "must hold a JSON object, this text holds {}",
+                    kind_of(&other)
+                )),
+                Err(error) => problem(format!("holds text that is not JSON: {error}")),
+            },
+            Some(other) => problem(format!(
+                "must be a JSON object or text that holds one, this is {}",
+                kind_of(other)
+            )),
+        }
+    }
+
+    /// Why no video can be had from this row, if so.
+    pub fn problem(&self) -> Option<OperatorError> {
+        self.video_path().err().or_else(|| self.info().err())
+    }
+
+    /// The columns that only pass through, in their order.
+    pub fn extra_columns(&self) -> impl Iterator<Item = (&'a String, &'a Json)> {
+        self.0
+            .0
+            .iter()
+            .filter(|(name, _)| !COLUMNS.contains(&name.as_str()))
+    }
+}
+
+/// What a JSON value is, for messages.
+pub(super) fn kind_of(value: &Json) -> &'static str {
+    match value {
+        Json::Null => "null",
+        Json::Bool(_) => "true or false",
+        Json::Number(_) => "a number",
+        Json::String(_) => "text",
+        Json::Array(_) => "a list",
+        Json::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn row(value: Json) -> Row {
+        Row(value.as_object().unwrap().clone())
+    }
+
+    #[test]
+    fn a_good_row_shows_its_columns() {
+        let row = row(json!({
+            "video_id": "1", "oss_bucket": "b", "video_path": "a.mp4", "info": "{\"use_alluxio\": true}", "shard": 7
+        }));
+        let input = InputRow::new(&row);
+        assert_eq!(input.video_path().unwrap(), "a.mp4");
+        assert_eq!(input.oss_bucket(), Some("b"));
+        assert_eq!(
+            Json::Object(input.info().unwrap()),
+            json!({"use_alluxio": true})
+        );
+        assert!(input.problem().is_none());
+        let extra: Vec<_> = input.extra_columns().collect();
+        assert_eq!(extra, [(&"shard".to_owned(), &json!(7))]);
+    }
+
+    #[test]
+    fn an_info_that_tells_nothing_is_empty() {
+        for info in [json!(null), json!(""), json!("  "), json!({}), json!("{}")] {
+            let row = row(json!({"video_path": "a.mp4", "info": info}));
+            assert!(InputRow::new(&row).info().unwrap().is_empty());
+        }
+    }
+
+    #[test]
+    fn problems_name_the_column_and_the_reason() {
+        for (value, text) in [
+            (
+                json!({"path": "a.mp4", "id": 1}),
+                "column `video_path` is missing; the row has: path, id",
+            ),
+            (
+                json!({"video_path": " "}),
+                "column `video_path` is empty; it must hold the path of the video",
+            ),
+            (
+                json!({"video_path": 5}),
+                "column `video_path` must be text, this is a number",
+            ),
+            (
+                json!({"video_path": null}),
+                "column `video_path` must be text, this is null",
+            ),
+            (
+                json!({"video_path": "a", "info": "{oops"}),
+                "column `info` holds text that is not JSON: key must be a string at line 1 column 2",
+            ),
+            (
+                json!({"video_path": "a", "info": "[1]"}),
+                "column `info` must hold a JSON object, this text holds a list",
+            ),
+            (
+                json!({"video_path": "a", "info": 3}),
+                "column `info` must be a JSON object or text that holds one, this is a number",
+            ),
+        ] {
+            let row = row(value);
+            assert_eq!(InputRow::new(&row).problem().unwrap().message, text);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! `write_table`: where the result rows go.
+
+use std::io;
+use std::time::SystemTime;
+
+use clipsieve_engine::operator::{
+    BuildContext, Delivered, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec,
+    ParamSpec, ParamType, PortKind, Ports, Setting, Signature, Sink,
+};
+
+use crate::tables::{self, Machine, ResultRow, RowWriter};
+
+/// Writes result rows to a table.
+pub static WRITE_TABLE: OperatorSpec = OperatorSpec {
+    name: "write_table",
+    summary: "writes result rows to a table",
+    doc: "\
+The table is one JSON object a line (`.jsonl`, `.ndjson`), in the order in which the rows are done. It is written beside \
+its final place, as `NAME.partial-PROCESS-…`, and takes its name when all rows are in: until then, and if the job fails, \
+an older table stays as it was. Folders that are missing are made. `-` writes to standard output as rows come.
+
+An item whose last stage failed has a row too, with `result_info.succeed` \"false\" and the stage, the error and the \
+attempts; when work on it began is not known here, so `start_time` and `avg_cost` are null.",
+    example: "table: { op: write_table, from: result, with: { uri: results.jsonl } }",
+    ports: Ports::Fixed(&[Signature {
+        inputs: &[PortKind::DOCUMENT],
+        output: None,
+    }]),
+    params: &[ParamSpec {
+        name: "uri",
+        ty: ParamType::Uri,
+        fallback: Fallback::Required,
+        unit: None,
+        doc: "The table (`.jsonl`, `.ndjson`), or `-` for standard output. A relative path starts at the working directory.",
+    }],
+    executor: Executor::Io,
+    concurrency: 1,
+    check: Some(check),
+    demand: None,
+    build,
+};
+
+fn check(setting: &Setting<'_>) -> Vec<Finding> {
+    tables::writable(setting.params.text("uri"))
+        .err()
+        .map(|message| Finding::param("uri", message))
+        .into_iter()
+        .collect()
+}
+
+fn build(ctx: &BuildContext<'_>) -> Result<Operator, OperatorError> {
+    let uri = ctx.setting.params.text("uri");
+    Ok(Operator::Sink(Box::new(WriteTable {
+        uri: uri.to_owned(),
+        writer: tables::create(uri)?,
+        machine: Machine::this(),
+    })))
+}
+
+struct WriteTable {
+    uri: String,
+    writer: Box<dyn RowWriter>,
+    machine: Machine,
+}
+
+impl Sink for WriteTable {
+    fn commit(&mut self, rows: Vec<Delivered>) -> Result<(), OperatorError> {
+        for delivered in rows {
+            let document = match delivered.result {
+                Ok(document) => document,
+                Err((row, failure)) => {
+                    ResultRow::failed(&row, &failure).build(&self.machine, SystemTime::now())
+                }
+            };
+            self.writer
+                .write(&document.row)
+                .map_err(|error| cannot_write(&self.uri, &error))?;
+        }
+        self.writer
+            .flush()
+            .map_err(|error| cannot_write(&self.uri, &error))
+    }
+
+    fn finish(self: Box<Self>) -> Result<String, OperatorError> {
+        self.writer
+            .finish()
+            .map_err(|error| cannot_write(&self.uri, &error))
+    }
+}
+
+fn cannot_write(uri: &str, error: &io::Error) -> OperatorError {
+    OperatorError::temporary(format!("cannot write `{uri}`: {error}"))
+}
