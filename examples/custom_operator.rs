@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use clipsieve_engine::compile::{Machine, Options, Source, compile};
 use clipsieve_engine::operator::{
-    BuildContext, Call, Executor, Fallback, Operator, OperatorError, OperatorSpec, Outcome, ParamSpec, ParamType, Ports, Signature,
-    Transform, Value,
+    BuildContext, Call, Executor, Fallback, Operator, OperatorError, OperatorSpec, Outcome,
+    ParamSpec, ParamType, Ports, Signature, Transform, Value,
 };
 use clipsieve_engine::run::{RunOptions, run};
 use clipsieve_operators::kinds::{CLIP, VERDICT, Verdict};
@@ -20,10 +20,16 @@ const COLOURFUL: OperatorSpec = OperatorSpec {
     summary: "judges how much colour a clip has",
     doc: "The mean distance between a pixel's largest and smallest channel, over all frames, 0 to 255.",
     example: "colour: { op: colourful, from: clip, with: { at_least: 12 } }",
-    ports: Ports::Fixed(&[Signature { inputs: &[CLIP], output: Some(VERDICT) }]),
+    ports: Ports::Fixed(&[Signature {
+        inputs: &[CLIP],
+        output: Some(VERDICT),
+    }]),
     params: &[ParamSpec {
         name: "at_least",
-        ty: ParamType::Float { min: 0.0, max: 255.0 },
+        ty: ParamType::Float {
+            min: 0.0,
+            max: 255.0,
+        },
         fallback: Fallback::Is("12"),
         unit: Some("grey levels"),
         doc: "A clip with less is called grey.",
@@ -36,7 +42,9 @@ const COLOURFUL: OperatorSpec = OperatorSpec {
 };
 
 fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
-    Ok(Operator::Transform(Box::new(Colourful { at_least: context.setting.params.float("at_least") })))
+    Ok(Operator::Transform(Box::new(Colourful {
+        at_least: context.setting.params.float("at_least"),
+    })))
 }
 
 struct Colourful {
@@ -49,15 +57,24 @@ impl Transform for Colourful {
         let (mut sum, mut pixels) = (0u64, 0u64);
         for frame in &clip.frames {
             for pixel in frame.rows() {
-                let (low, high) = pixel.iter().fold((255u8, 0u8), |(low, high), channel| (low.min(*channel), high.max(*channel)));
+                let (low, high) = pixel.iter().fold((255u8, 0u8), |(low, high), channel| {
+                    (low.min(*channel), high.max(*channel))
+                });
                 sum += u64::from(high - low);
                 pixels += 1;
             }
         }
         let colour = sum as f64 / pixels.max(1) as f64;
-        let label = if colour < self.at_least { "grey" } else { "colourful" };
+        let label = if colour < self.at_least {
+            "grey"
+        } else {
+            "colourful"
+        };
         let body = json!({ "result": { "colour": colour }, "label": label });
         let body = body.as_object().cloned().unwrap_or_default();
-        Ok(Outcome::value(Verdict { key: "colour_filter".to_string(), body }))
+        Ok(Outcome::value(Verdict {
+            key: "colour_filter".to_string(),
+            body,
+        }))
     }
 }

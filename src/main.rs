@@ -34,8 +34,11 @@ fn main() -> ExitCode {
 
 /// Logs go to stderr: errors and warnings, more with `-v`; `CLIPSIEVE_LOG` (as in `clipsieve_engine=trace`) wins.
 fn log(verbose: u8) {
-    let level = ["warn", "info", "debug"].get(usize::from(verbose)).unwrap_or(&"trace");
-    let filter = EnvFilter::try_from_env("CLIPSIEVE_LOG").unwrap_or_else(|_| EnvFilter::new(format!("{level},timely=warn,opendal=warn")));
+    let level = ["warn", "info", "debug"]
+        .get(usize::from(verbose))
+        .unwrap_or(&"trace");
+    let filter = EnvFilter::try_from_env("CLIPSIEVE_LOG")
+        .unwrap_or_else(|_| EnvFilter::new(format!("{level},timely=warn,opendal=warn")));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

@@ -28,8 +28,18 @@ impl ProgressLine {
     /// Starts showing what the observer counts.
     pub fn start(how: Progress, observer: &Arc<Observer>) -> Self {
         let moving = match how {
-            Progress::None => return Self { stop: None, thread: None },
-            Progress::Auto if !io::stderr().is_terminal() => return Self { stop: None, thread: None },
+            Progress::None => {
+                return Self {
+                    stop: None,
+                    thread: None,
+                };
+            }
+            Progress::Auto if !io::stderr().is_terminal() => {
+                return Self {
+                    stop: None,
+                    thread: None,
+                };
+            }
             Progress::Auto => true,
             Progress::Plain => false,
         };
@@ -49,7 +59,10 @@ impl ProgressLine {
                 bar.finish_and_clear();
             }
         });
-        Self { stop: Some(stop), thread: Some(thread) }
+        Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        }
     }
 }
 
@@ -79,10 +92,23 @@ fn draw(bar: &ProgressBar, snapshot: &ProgressSnapshot) {
 
 /// `12 of 40 done, 1 failed, 6 in flight, 1.4/s, 20 s left`
 fn line(snapshot: &ProgressSnapshot) -> String {
-    let total = snapshot.total.map_or(String::new(), |total| format!(" of {total}"));
-    let failed = if snapshot.failed == 0 { String::new() } else { format!(", {} failed", snapshot.failed) };
-    let left = snapshot.remaining.map_or(String::new(), |left| format!(", {} left", clock(left)));
-    format!("{}{total} done{failed}, {} in flight, {:.1}/s{left}", snapshot.done(), snapshot.in_flight, snapshot.rows_per_second)
+    let total = snapshot
+        .total
+        .map_or(String::new(), |total| format!(" of {total}"));
+    let failed = if snapshot.failed == 0 {
+        String::new()
+    } else {
+        format!(", {} failed", snapshot.failed)
+    };
+    let left = snapshot
+        .remaining
+        .map_or(String::new(), |left| format!(", {} left", clock(left)));
+    format!(
+        "{}{total} done{failed}, {} in flight, {:.1}/s{left}",
+        snapshot.done(),
+        snapshot.in_flight,
+        snapshot.rows_per_second
+    )
 }
 
 /// `42 s`, `3 m 20 s`, `2 h 5 m`
@@ -114,8 +140,14 @@ mod tests {
 
     #[test]
     fn a_line_tells_what_is_known_and_no_more() {
-        assert_eq!(line(&snapshot(Some(40), Some(200))), "5 of 40 done, 1 failed, 4 in flight, 0.5/s, 3 m 20 s left");
-        assert_eq!(line(&snapshot(None, None)), "5 done, 1 failed, 4 in flight, 0.5/s");
+        assert_eq!(
+            line(&snapshot(Some(40), Some(200))),
+            "5 of 40 done, 1 failed, 4 in flight, 0.5/s, 3 m 20 s left"
+        );
+        assert_eq!(
+            line(&snapshot(None, None)),
+            "5 done, 1 failed, 4 in flight, 0.5/s"
+        );
     }
 
     #[test]

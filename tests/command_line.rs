@@ -22,7 +22,11 @@ stages:
 fn check_reports_every_mistake_at_its_line() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     std::fs::write(folder.path().join("five.yaml"), FIVE_MISTAKES).expect("a file");
-    let text = expect(2, folder.path(), &["check", "five.yaml", "--format", "json"]);
+    let text = expect(
+        2,
+        folder.path(),
+        &["check", "five.yaml", "--format", "json"],
+    );
     let found: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     let lines: std::collections::BTreeSet<u64> = found["diagnostics"]
         .as_array()
@@ -42,12 +46,26 @@ fn check_reports_every_mistake_at_its_line() {
 #[test]
 fn every_stock_pipeline_is_sound() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let model = repository("tests/fixtures/vjepa2-tiny").display().to_string();
+    let model = repository("tests/fixtures/vjepa2-tiny")
+        .display()
+        .to_string();
     for name in ["stage2", "video-quality", "regions"] {
-        let pipeline = repository(&format!("pipelines/{name}.yaml")).display().to_string();
-        let mut arguments = vec!["check".to_string(), pipeline.clone(), "--set".to_string(), "input=clips".to_string()];
+        let pipeline = repository(&format!("pipelines/{name}.yaml"))
+            .display()
+            .to_string();
+        let mut arguments = vec![
+            "check".to_string(),
+            pipeline.clone(),
+            "--set".to_string(),
+            "input=clips".to_string(),
+        ];
         if name == "stage2" {
-            for key in ["vfx_model", "simcam_model", "rotation_model", "low_quality_model"] {
+            for key in [
+                "vfx_model",
+                "simcam_model",
+                "rotation_model",
+                "low_quality_model",
+            ] {
                 arguments.extend(["--set".to_string(), format!("{key}={model}")]);
             }
         }
@@ -63,7 +81,13 @@ fn every_stock_pipeline_is_sound() {
             }
         }
     }
-    assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 0, "a dry run leaves nothing behind");
+    assert_eq!(
+        std::fs::read_dir(folder.path())
+            .expect("the folder")
+            .count(),
+        0,
+        "a dry run leaves nothing behind"
+    );
 }
 
 #[test]
@@ -73,16 +97,28 @@ fn a_graph_with_errors_is_still_drawn() {
     let output = clipsieve(folder.path(), ["graph", "five.yaml", "--view", "logical"]);
     assert_eq!(output.status.code(), Some(2));
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("decoded") && text.contains("measured"), "{text}");
+    assert!(
+        text.contains("decoded") && text.contains("measured"),
+        "{text}"
+    );
 }
 
 #[test]
 fn wrong_use_ends_with_2() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    for arguments in [&["run", "nowhere.yaml"][..], &["runn"], &["run"], &["operators", "decoed"], &["show", "nowhere.jsonl"]] {
+    for arguments in [
+        &["run", "nowhere.yaml"][..],
+        &["runn"],
+        &["run"],
+        &["operators", "decoed"],
+        &["show", "nowhere.jsonl"],
+    ] {
         let output = clipsieve(folder.path(), arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-        assert!(output.stdout.is_empty() || arguments[0] == "check", "errors go to stderr: {arguments:?}");
+        assert!(
+            output.stdout.is_empty() || arguments[0] == "check",
+            "errors go to stderr: {arguments:?}"
+        );
         assert!(!output.stderr.is_empty());
     }
 }
@@ -91,7 +127,10 @@ fn wrong_use_ends_with_2() {
 fn a_missing_input_ends_with_3_before_anything_is_written() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let pipeline = repository("pipelines/regions.yaml").display().to_string();
-    let output = clipsieve(folder.path(), ["run", &pipeline, "--set", "input=no-such-folder"]);
+    let output = clipsieve(
+        folder.path(),
+        ["run", &pipeline, "--set", "input=no-such-folder"],
+    );
     assert_eq!(output.status.code(), Some(3));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.contains("no-such-folder"), "{text}");
@@ -105,9 +144,35 @@ fn too_many_failures_end_with_4_and_the_rows_are_there() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let pipeline = repository("pipelines/regions.yaml").display().to_string();
     let set = format!("input={}", input.path().display());
-    expect(4, folder.path(), &["run", &pipeline, "--set", &set, "--max-failures", "0.4", "--progress", "none"]);
+    expect(
+        4,
+        folder.path(),
+        &[
+            "run",
+            &pipeline,
+            "--set",
+            &set,
+            "--max-failures",
+            "0.4",
+            "--progress",
+            "none",
+        ],
+    );
     assert_eq!(rows(&folder.path().join("results.jsonl")).len(), 2);
-    expect(0, folder.path(), &["run", &pipeline, "--set", &set, "--max-failures", "0.5", "--progress", "none"]);
+    expect(
+        0,
+        folder.path(),
+        &[
+            "run",
+            &pipeline,
+            "--set",
+            &set,
+            "--max-failures",
+            "0.5",
+            "--progress",
+            "none",
+        ],
+    );
 }
 
 #[test]
@@ -116,8 +181,22 @@ fn results_go_to_stdout_and_all_else_to_stderr() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let pipeline = repository("pipelines/regions.yaml").display().to_string();
     let set = format!("input={}", input.path().display());
-    let text = expect(0, folder.path(), &["run", &pipeline, "--set", &set, "--format", "json", "--processes", "2"]);
-    let summary: serde_json::Value = serde_json::from_str(&text).expect("stdout holds one JSON document and nothing else");
+    let text = expect(
+        0,
+        folder.path(),
+        &[
+            "run",
+            &pipeline,
+            "--set",
+            &set,
+            "--format",
+            "json",
+            "--processes",
+            "2",
+        ],
+    );
+    let summary: serde_json::Value =
+        serde_json::from_str(&text).expect("stdout holds one JSON document and nothing else");
     assert_eq!(summary["rows"], 1);
     let shown = expect(0, folder.path(), &["show", "results.jsonl"]);
     assert!(shown.contains("city-low-bitrate"), "{shown}");
@@ -127,12 +206,22 @@ fn results_go_to_stdout_and_all_else_to_stderr() {
 fn operators_explain_themselves() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let list = expect(0, folder.path(), &["operators"]);
-    for name in ["read_table", "detect_regions", "crop_upload", "windows", "classify", "write_table"] {
+    for name in [
+        "read_table",
+        "detect_regions",
+        "crop_upload",
+        "windows",
+        "classify",
+        "write_table",
+    ] {
         assert!(list.contains(name), "{list}");
         let text = expect(0, folder.path(), &["operators", name]);
         assert!(text.contains("Example"), "{text}");
         for line in text.lines().filter(|line| !line.contains("op: ")) {
-            assert!(line.chars().count() <= 100, "{name}: a line is too wide for a terminal: {line}");
+            assert!(
+                line.chars().count() <= 100,
+                "{name}: a line is too wide for a terminal: {line}"
+            );
         }
     }
 }

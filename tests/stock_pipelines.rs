@@ -21,13 +21,24 @@ const STAGE2_KEYS: [&str; 8] = [
 fn stage2(input: &std::path::Path, shape: &[&str]) -> Vec<Json> {
     let out = tempfile::tempdir().expect("a temporary folder");
     let (pipeline, model) = (repository("pipelines/stage2.yaml"), repository(TINY));
-    let mut arguments = vec!["run".to_string(), pipeline.display().to_string(), "--progress=none".to_string()];
+    let mut arguments = vec![
+        "run".to_string(),
+        pipeline.display().to_string(),
+        "--progress=none".to_string(),
+    ];
     let results = out.path().join("results.jsonl");
-    let mut set = |key: &str, value: &std::path::Path| arguments.extend(["--set".to_string(), format!("{key}={}", value.display())]);
+    let mut set = |key: &str, value: &std::path::Path| {
+        arguments.extend(["--set".to_string(), format!("{key}={}", value.display())])
+    };
     set("input", input);
     set("output", &results);
     set("crops", &out.path().join("crops"));
-    for name in ["vfx_model", "simcam_model", "rotation_model", "low_quality_model"] {
+    for name in [
+        "vfx_model",
+        "simcam_model",
+        "rotation_model",
+        "low_quality_model",
+    ] {
         set(name, &model);
     }
     arguments.extend(shape.iter().map(ToString::to_string));
@@ -38,7 +49,11 @@ fn stage2(input: &std::path::Path, shape: &[&str]) -> Vec<Json> {
 
 #[test]
 fn stage2_gives_the_same_rows_from_any_shape_of_run() {
-    let input = clips(&["bigbuckbunny.mp4", "city-low-bitrate.mp4", "bunny-still-zoom.mp4"]);
+    let input = clips(&[
+        "bigbuckbunny.mp4",
+        "city-low-bitrate.mp4",
+        "bunny-still-zoom.mp4",
+    ]);
     std::fs::write(input.path().join("not-a-video.mp4"), "not a video at all").expect("a file");
     let one = stage2(input.path(), &[]);
     assert_eq!(one.len(), 4, "one row for each file");
@@ -46,29 +61,60 @@ fn stage2_gives_the_same_rows_from_any_shape_of_run() {
     let good = row_of(&one, "bigbuckbunny");
     assert_eq!(good["result_info"]["succeed"], "true", "{good}");
     for key in STAGE2_KEYS {
-        assert!(good["info"].get(key).is_some_and(Json::is_object), "{key} is missing in {good}");
+        assert!(
+            good["info"].get(key).is_some_and(Json::is_object),
+            "{key} is missing in {good}"
+        );
     }
     let vfx = &good["info"]["vfx_filter"];
-    let sum: f64 = vfx["result"].as_object().expect("probabilities").values().filter_map(Json::as_f64).sum();
+    let sum: f64 = vfx["result"]
+        .as_object()
+        .expect("probabilities")
+        .values()
+        .filter_map(Json::as_f64)
+        .sum();
     assert!((sum - 1.0).abs() < 1e-4, "{vfx}");
-    assert_eq!(vfx["result"][vfx["label"].as_str().expect("a label")], vfx["prob"]);
-    let windows = good["info"]["seg_simcam_filter"].as_object().expect("windows");
-    assert_eq!(windows.len(), 2, "5.3 s have windows from 0 and 3 s: {windows:?}");
+    assert_eq!(
+        vfx["result"][vfx["label"].as_str().expect("a label")],
+        vfx["prob"]
+    );
+    let windows = good["info"]["seg_simcam_filter"]
+        .as_object()
+        .expect("windows");
+    assert_eq!(
+        windows.len(),
+        2,
+        "5.3 s have windows from 0 and 3 s: {windows:?}"
+    );
     assert_eq!(windows["0"]["duration"], serde_json::json!([0, 4]));
     assert_eq!(windows["1"]["duration"][0], 3);
-    assert_ne!(good["info"]["inverse_seg_simcam_filter"], good["info"]["seg_simcam_filter"], "order of frames must matter");
+    assert_ne!(
+        good["info"]["inverse_seg_simcam_filter"], good["info"]["seg_simcam_filter"],
+        "order of frames must matter"
+    );
 
     let bad = row_of(&one, "not-a-video");
     assert_eq!(bad["result_info"]["succeed"], "false");
     assert_eq!(bad["result_info"]["stage"], "regions", "{bad}");
-    assert!(bad["result_info"]["error"].as_str().expect("an error").contains("not-a-video.mp4"), "{bad}");
+    assert!(
+        bad["result_info"]["error"]
+            .as_str()
+            .expect("an error")
+            .contains("not-a-video.mp4"),
+        "{bad}"
+    );
 
     for shape in [&["--processes", "2"][..], &["--workers", "2"]] {
         let other = stage2(input.path(), shape);
         assert_eq!(other.len(), one.len(), "{shape:?}");
         for row in &one {
             let id = row["video_id"].as_str().expect("an id");
-            assert_same(&row["info"], &row_of(&other, id)["info"], 1e-4, &format!("{shape:?} {id}"));
+            assert_same(
+                &row["info"],
+                &row_of(&other, id)["info"],
+                1e-4,
+                &format!("{shape:?} {id}"),
+            );
         }
     }
 }
@@ -80,15 +126,44 @@ fn regions_finds_the_bars_and_the_crop_is_a_clean_video() {
     let set = |key: &str, value: &std::path::Path| format!("{key}={}", value.display());
     let (results, crops) = (out.path().join("results.jsonl"), out.path().join("crops"));
     let pipeline = repository("pipelines/regions.yaml").display().to_string();
-    let sets = [set("input", input.path()), set("output", &results), set("crops", &crops)];
-    expect(0, out.path(), &["run", &pipeline, "--progress=none", "--set", &sets[0], "--set", &sets[1], "--set", &sets[2]]);
+    let sets = [
+        set("input", input.path()),
+        set("output", &results),
+        set("crops", &crops),
+    ];
+    expect(
+        0,
+        out.path(),
+        &[
+            "run",
+            &pipeline,
+            "--progress=none",
+            "--set",
+            &sets[0],
+            "--set",
+            &sets[1],
+            "--set",
+            &sets[2],
+        ],
+    );
     let rows = rows(&results);
 
     let boxed = row_of(&rows, "bunny-pillarbox-logo");
     let crop = &boxed["info"]["abnormal_region_crop"];
-    let edges: Vec<i64> = crop["box"].as_array().expect("a crop").iter().filter_map(Json::as_i64).collect();
-    assert!(edges[0] >= 82 && edges[2] <= 930, "the bars are 82 px wide on either side of 1012: {crop}");
-    assert!(edges[0] <= 90 && edges[2] >= 922, "no more than a few pixels of picture are lost: {crop}");
+    let edges: Vec<i64> = crop["box"]
+        .as_array()
+        .expect("a crop")
+        .iter()
+        .filter_map(Json::as_i64)
+        .collect();
+    assert!(
+        edges[0] >= 82 && edges[2] <= 930,
+        "the bars are 82 px wide on either side of 1012: {crop}"
+    );
+    assert!(
+        edges[0] <= 90 && edges[2] >= 922,
+        "no more than a few pixels of picture are lost: {crop}"
+    );
     let url = boxed["video_oss_url"].as_str().expect("the crop's URL");
     assert_eq!(crop["url"], url);
     let file = crops.join("bunny-pillarbox-logo.mp4");
@@ -96,17 +171,43 @@ fn regions_finds_the_bars_and_the_crop_is_a_clean_video() {
     assert!(url.ends_with("bunny-pillarbox-logo.mp4"), "{url}");
 
     let clean = row_of(&rows, "bigbuckbunny");
-    assert_eq!(clean["info"]["abnormal_region_crop"]["cropped"], false, "{clean}");
+    assert_eq!(
+        clean["info"]["abnormal_region_crop"]["cropped"], false,
+        "{clean}"
+    );
     assert!(!crops.join("bigbuckbunny.mp4").exists());
 
     // The crop is itself a video without borders, of the size that the row tells.
     let again = out.path().join("again.jsonl");
-    let sets = [set("input", &file), set("output", &again), set("crops", &out.path().join("crops2"))];
-    expect(0, out.path(), &["run", &pipeline, "--progress=none", "--set", &sets[0], "--set", &sets[1], "--set", &sets[2]]);
+    let sets = [
+        set("input", &file),
+        set("output", &again),
+        set("crops", &out.path().join("crops2")),
+    ];
+    expect(
+        0,
+        out.path(),
+        &[
+            "run",
+            &pipeline,
+            "--progress=none",
+            "--set",
+            &sets[0],
+            "--set",
+            &sets[1],
+            "--set",
+            &sets[2],
+        ],
+    );
     let again = common::rows(&again);
     let info = &again[0]["info"]["abnormal_region_info"];
     assert_eq!(info["width"], edges[2] - edges[0]);
     assert_eq!(info["height"], edges[3] - edges[1]);
-    let borders = info["regions"].as_array().expect("regions").iter().filter(|region| region["class"] == "border").count();
+    let borders = info["regions"]
+        .as_array()
+        .expect("regions")
+        .iter()
+        .filter(|region| region["class"] == "border")
+        .count();
     assert_eq!(borders, 0, "{info}");
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use clipsieve_engine::operator::{
-    BuildContext, Call, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec, Outcome, ParamSpec, ParamType, Ports, Setting,
-    Signature, Transform, Value, Wish,
+    BuildContext, Call, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec,
+    Outcome, ParamSpec, ParamType, Ports, Setting, Signature, Transform, Value, Wish,
 };
 use clipsieve_models::{Classifier, Pool};
 use ndarray::{Array3, ArrayView3};
@@ -64,15 +64,29 @@ of instances that share one copy of the weights.",
 
 fn check(setting: &Setting<'_>) -> Vec<Finding> {
     let model = setting.params.text("model");
-    model_files::check_architecture(setting, "model", model, "vjepa2").into_iter().collect()
+    model_files::check_architecture(setting, "model", model, "vjepa2")
+        .into_iter()
+        .collect()
 }
 
 /// The model's own geometry is what the sampler before it has to give.
 fn demand(setting: &Setting<'_>, _: &[Wish]) -> Result<Option<Json>, Finding> {
     let name = setting.params.text("model");
-    let Some(model) = setting.models.get(name) else { return Ok(None) };
-    let number = |field: &str| model.facts.get(field).and_then(Json::as_u64).map(|value| value as u32);
-    let wish = ClipWish { frames: number("frames"), size: number("size"), resize_short: number("resize_short") };
+    let Some(model) = setting.models.get(name) else {
+        return Ok(None);
+    };
+    let number = |field: &str| {
+        model
+            .facts
+            .get(field)
+            .and_then(Json::as_u64)
+            .map(|value| value as u32)
+    };
+    let wish = ClipWish {
+        frames: number("frames"),
+        size: number("size"),
+        resize_short: number("resize_short"),
+    };
     Ok(Some(serde_json::to_value(wish).unwrap_or_default()))
 }
 
@@ -81,11 +95,23 @@ fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
     let name = params.text("model");
     let inner_key = format!("{name}_filter");
     let key = params.opt_text("key").map_or_else(
-        || if context.setting.inputs == [CLIPS] { format!("seg_{inner_key}") } else { inner_key.clone() },
+        || {
+            if context.setting.inputs == [CLIPS] {
+                format!("seg_{inner_key}")
+            } else {
+                inner_key.clone()
+            }
+        },
         str::to_string,
     );
     let pool = model_files::pool(context, name, Classifier::load, Classifier::instance)?;
-    Ok(Operator::Transform(Box::new(Classify { pool, key, inner_key, batch: params.int("batch") as usize, acquire_timeout: context.placement.acquire_timeout })))
+    Ok(Operator::Transform(Box::new(Classify {
+        pool,
+        key,
+        inner_key,
+        batch: params.int("batch") as usize,
+        acquire_timeout: context.placement.acquire_timeout,
+    })))
 }
 
 struct Classify {
@@ -100,15 +126,26 @@ impl Classify {
     /// What the row says of each clip: `{"result": {label: probability}, "label", "prob"}`.
     fn judge(&self, call: &Call, clips: &[Clip]) -> Result<Vec<Json>, OperatorError> {
         let patience = model_files::patience(call, self.acquire_timeout);
-        let classifier = self.pool.acquire(patience).map_err(model_files::pool_error)?;
+        let classifier = self
+            .pool
+            .acquire(patience)
+            .map_err(model_files::pool_error)?;
         let mut said = Vec::with_capacity(clips.len());
         for batch in clips.chunks(self.batch) {
             model_files::check_deadline(call)?;
-            let views: Vec<Vec<ArrayView3<'_, u8>>> =
-                batch.iter().map(|clip| clip.frames.iter().map(|frame| frame.view()).collect()).collect();
+            let views: Vec<Vec<ArrayView3<'_, u8>>> = batch
+                .iter()
+                .map(|clip| clip.frames.iter().map(|frame| frame.view()).collect())
+                .collect();
             let clips: Vec<_> = views.iter().map(Vec::as_slice).collect();
-            let scores = classifier.scores(&clips).map_err(model_files::model_error)?;
-            said.extend(scores.iter().map(|scores| verdict_of(classifier.labels(), scores)));
+            let scores = classifier
+                .scores(&clips)
+                .map_err(model_files::model_error)?;
+            said.extend(
+                scores
+                    .iter()
+                    .map(|scores| verdict_of(classifier.labels(), scores)),
+            );
         }
         Ok(said)
     }
@@ -118,7 +155,11 @@ impl Classify {
 fn verdict_of(labels: &[String], scores: &[f32]) -> Json {
     let prob = |score: f32| rounded(f64::from(score), 6);
     let best = scores.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-    let result: Map<String, Json> = labels.iter().zip(scores).map(|(label, score)| (label.clone(), json!(prob(*score)))).collect();
+    let result: Map<String, Json> = labels
+        .iter()
+        .zip(scores)
+        .map(|(label, score)| (label.clone(), json!(prob(*score))))
+        .collect();
     json!({
         "result": result,
         "label": best.and_then(|(index, _)| labels.get(index)),
@@ -128,10 +169,15 @@ fn verdict_of(labels: &[String], scores: &[f32]) -> Json {
 
 impl Transform for Classify {
     fn warm_up(&self) -> Result<(), OperatorError> {
-        let classifier = self.pool.acquire(self.acquire_timeout).map_err(model_files::pool_error)?;
+        let classifier = self
+            .pool
+            .acquire(self.acquire_timeout)
+            .map_err(model_files::pool_error)?;
         let shape = classifier.preprocess();
         let frame = Array3::zeros((shape.size, shape.size, 3));
-        classifier.scores(&[&vec![frame.view(); shape.frames]]).map_err(model_files::model_error)?;
+        classifier
+            .scores(&[&vec![frame.view(); shape.frames]])
+            .map_err(model_files::model_error)?;
         Ok(())
     }
 
@@ -142,10 +188,17 @@ impl Transform for Classify {
             let Some(Json::Object(body)) = said else {
                 return Err(OperatorError::internal("the model gave no verdict"));
             };
-            return Ok(Outcome::value(Verdict { key: self.key.clone(), body }));
+            return Ok(Outcome::value(Verdict {
+                key: self.key.clone(),
+                body,
+            }));
         }
         let Clips(clips) = inputs[0].get()?;
         let said = self.judge(call, clips)?;
-        Ok(Outcome::value(Verdict::of_segments(self.key.clone(), &self.inner_key, clips.iter().zip(said))))
+        Ok(Outcome::value(Verdict::of_segments(
+            self.key.clone(),
+            &self.inner_key,
+            clips.iter().zip(said),
+        )))
     }
 }

@@ -4,8 +4,8 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 
 use clipsieve_engine::operator::{
-    BuildContext, Call, Deadline, ErrorKind, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec, Outcome, ParamSpec, ParamType, Ports, Row,
-    Setting, Signature, Transform, Value,
+    BuildContext, Call, Deadline, ErrorKind, Executor, Fallback, Finding, Operator, OperatorError,
+    OperatorSpec, Outcome, ParamSpec, ParamType, Ports, Row, Setting, Signature, Transform, Value,
 };
 
 use crate::kinds::{CropReport, REGIONS, Regions, VIDEO, Video};
@@ -91,8 +91,14 @@ fn check(setting: &Setting<'_>) -> Vec<Finding> {
     if let Err(message) = Template::parse(key) {
         findings.push(Finding::param("key", message));
     }
-    if !["mp4", "mkv", "mov"].iter().any(|extension| key.ends_with(&format!(".{extension}"))) {
-        findings.push(Finding::param("key", format!("`{key}` does not end in .mp4, .mkv or .mov")));
+    if !["mp4", "mkv", "mov"]
+        .iter()
+        .any(|extension| key.ends_with(&format!(".{extension}")))
+    {
+        findings.push(Finding::param(
+            "key",
+            format!("`{key}` does not end in .mp4, .mkv or .mov"),
+        ));
     }
     findings
 }
@@ -130,17 +136,42 @@ struct CropUpload {
 
 impl CropUpload {
     /// Encodes the crop into a temporary file and puts it into the store; the file is gone when this returns.
-    fn upload(&self, call: &Call, store: &Store, source: &Path, rect: CropRect, row: &Row) -> Result<String, OperatorError> {
+    fn upload(
+        &self,
+        call: &Call,
+        store: &Store,
+        source: &Path,
+        rect: CropRect,
+        row: &Row,
+    ) -> Result<String, OperatorError> {
         let key = self.key.fill(row)?;
-        let extension = Path::new(&key).extension().and_then(|extension| extension.to_str()).unwrap_or("mp4");
+        let extension = Path::new(&key)
+            .extension()
+            .and_then(|extension| extension.to_str())
+            .unwrap_or("mp4");
         let file = tempfile::Builder::new()
             .prefix("crop-")
             .suffix(&format!(".{extension}"))
             .tempfile_in(&self.scratch)
-            .map_err(|error| OperatorError::temporary(format!("cannot make a file in {}", self.scratch.display())).with_source(error))?
+            .map_err(|error| {
+                OperatorError::temporary(format!(
+                    "cannot make a file in {}",
+                    self.scratch.display()
+                ))
+                .with_source(error)
+            })?
             .into_temp_path();
-        crop_to_file(source, rect, &file, &self.options, &interrupt_of(&call.deadline))?;
-        block_on(&call.deadline, store.upload(&file, &key, content_type(extension)))
+        crop_to_file(
+            source,
+            rect,
+            &file,
+            &self.options,
+            &interrupt_of(&call.deadline),
+        )?;
+        block_on(
+            &call.deadline,
+            store.upload(&file, &key, content_type(extension)),
+        )
     }
 }
 
@@ -154,7 +185,10 @@ fn content_type(extension: &str) -> &'static str {
 }
 
 /// Waits for an upload on this thread, at most until the deadline.
-fn block_on(deadline: &Deadline, upload: impl Future<Output = Result<String, StoreError>>) -> Result<String, OperatorError> {
+fn block_on(
+    deadline: &Deadline,
+    upload: impl Future<Output = Result<String, StoreError>>,
+) -> Result<String, OperatorError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -164,7 +198,10 @@ fn block_on(deadline: &Deadline, upload: impl Future<Output = Result<String, Sto
             None => Ok(upload.await?),
             Some(left) => match tokio::time::timeout(left, upload).await {
                 Ok(done) => Ok(done?),
-                Err(_) => Err(OperatorError::new(ErrorKind::Timeout, "the upload did not finish by the deadline")),
+                Err(_) => Err(OperatorError::new(
+                    ErrorKind::Timeout,
+                    "the upload did not finish by the deadline",
+                )),
             },
         }
     })
@@ -175,15 +212,27 @@ impl Transform for CropUpload {
         let video: &Video = inputs[0].get()?;
         let found: &Regions = inputs[1].get()?;
         let boxes: Vec<[f32; 4]> = found.regions.iter().map(|region| region.rect).collect();
-        let (kept, reason) = match safe_crop(found.width, found.height, &boxes, self.min_side, self.min_area) {
+        let (kept, reason) = match safe_crop(
+            found.width,
+            found.height,
+            &boxes,
+            self.min_side,
+            self.min_area,
+        ) {
             Ok(Some(rect)) => (Some(rect), None),
             Ok(None) => (None, Some("nothing to cut away".to_string())),
             Err(refusal) => (None, Some(refusal.to_string())),
         };
         let url = match (kept, &self.store) {
-            (Some(rect), Some(store)) => Some(self.upload(call, store, &video.path, rect, &call.item.row)?),
+            (Some(rect), Some(store)) => {
+                Some(self.upload(call, store, &video.path, rect, &call.item.row)?)
+            }
             _ => None,
         };
-        Ok(Outcome::value(Video { view: kept.or(video.view), crop: Some(CropReport { kept, reason, url }), ..video.clone() }))
+        Ok(Outcome::value(Video {
+            view: kept.or(video.view),
+            crop: Some(CropReport { kept, reason, url }),
+            ..video.clone()
+        }))
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use clipsieve_engine::operator::{
-    BuildContext, Call, ErrorKind, Executor, Finding, Operator, OperatorError, OperatorSpec, Outcome, Ports, Setting, Signature,
-    Transform, Value, Wish,
+    BuildContext, Call, ErrorKind, Executor, Finding, Operator, OperatorError, OperatorSpec,
+    Outcome, Ports, Setting, Signature, Transform, Value, Wish,
 };
 use serde_json::Value as Json;
 
@@ -36,7 +36,8 @@ the middle counts as far as it decodes; one without any frame fails.",
 
 fn demand(_: &Setting<'_>, wishes: &[Wish]) -> Result<Option<Json>, Finding> {
     if wishes.is_empty() {
-        return Err(Finding::stage("no stage takes its frames").with_help("let a `sample` or `windows` stage take from it, or remove it"));
+        return Err(Finding::stage("no stage takes its frames")
+            .with_help("let a `sample` or `windows` stage take from it, or remove it"));
     }
     Ok(None)
 }
@@ -53,8 +54,14 @@ fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
             requests.push(demand.request());
         }
     }
-    let options = DecodeOptions { threads: context.placement.threads.max(1) };
-    Ok(Operator::Transform(Box::new(Decode { keys, requests, options })))
+    let options = DecodeOptions {
+        threads: context.placement.threads.max(1),
+    };
+    Ok(Operator::Transform(Box::new(Decode {
+        keys,
+        requests,
+        options,
+    })))
 }
 
 struct Decode {
@@ -72,13 +79,27 @@ impl Transform for Decode {
 
     fn apply(&self, call: &Call, inputs: &[Value]) -> Result<Outcome, OperatorError> {
         let video: &Video = inputs[0].get()?;
-        let decoded = decode_with(&video.path, video.view, &self.requests, &self.options, &interrupt_of(&call.deadline))?;
+        let decoded = decode_with(
+            &video.path,
+            video.view,
+            &self.requests,
+            &self.options,
+            &interrupt_of(&call.deadline),
+        )?;
         if decoded.clips.len() != self.keys.len() {
-            return Err(OperatorError::new(ErrorKind::Internal, "the decoder answered another number of requests than it was given"));
+            return Err(OperatorError::new(
+                ErrorKind::Internal,
+                "the decoder answered another number of requests than it was given",
+            ));
         }
         Ok(Outcome::value(Decoded {
             duration_seconds: decoded.duration_seconds,
-            clips: self.keys.iter().cloned().zip(decoded.clips.into_iter().map(Arc::new)).collect(),
+            clips: self
+                .keys
+                .iter()
+                .cloned()
+                .zip(decoded.clips.into_iter().map(Arc::new))
+                .collect(),
         }))
     }
 }

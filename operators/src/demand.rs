@@ -33,8 +33,12 @@ impl ClipWish {
         let mut common = Self::default();
         let mut asked_by: [Option<&str>; 3] = [None; 3];
         for wish in wishes {
-            let asked: ClipWish = serde_json::from_value(wish.wanted.clone())
-                .map_err(|error| Finding::stage(format!("stage `{}` asks for something that is no clip: {error}", wish.stage)))?;
+            let asked: ClipWish = serde_json::from_value(wish.wanted.clone()).map_err(|error| {
+                Finding::stage(format!(
+                    "stage `{}` asks for something that is no clip: {error}",
+                    wish.stage
+                ))
+            })?;
             let fields = [
                 ("frames", &mut common.frames, asked.frames),
                 ("size", &mut common.size, asked.size),
@@ -116,7 +120,8 @@ impl SampleDemand {
     /// # Errors
     /// A message if it is none.
     pub fn from_json(json: &Json) -> Result<Self, String> {
-        serde_json::from_value(json.clone()).map_err(|error| format!("not a sampler's demand: {error}"))
+        serde_json::from_value(json.clone())
+            .map_err(|error| format!("not a sampler's demand: {error}"))
     }
 
     /// The demand's name among the clips of one decoding pass: equal demands are served by the same frames.
@@ -129,11 +134,20 @@ impl SampleDemand {
         Request {
             span: match self.span {
                 SpanDemand::Video => Span::Video,
-                SpanDemand::Windows { length_seconds, stride_seconds } => Span::Windows { length_seconds, stride_seconds },
+                SpanDemand::Windows {
+                    length_seconds,
+                    stride_seconds,
+                } => Span::Windows {
+                    length_seconds,
+                    stride_seconds,
+                },
             },
             frames: self.frames as usize,
             fit: match self.fit {
-                FitDemand::ResizeShort(short) => Fit::ResizeShort { short, crop: self.size },
+                FitDemand::ResizeShort(short) => Fit::ResizeShort {
+                    short,
+                    crop: self.size,
+                },
                 FitDemand::Letterbox => Fit::Letterbox { size: self.size },
             },
         }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use clipsieve_engine::operator::{
-    BuildContext, Call, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec, Outcome, ParamSpec, ParamType, Ports, Setting,
-    Signature, Transform, Value,
+    BuildContext, Call, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec,
+    Outcome, ParamSpec, ParamType, Ports, Setting, Signature, Transform, Value,
 };
 use clipsieve_models::{Detector, Letterbox, Pool};
 use ndarray::Array3;
@@ -71,15 +71,23 @@ fn check(setting: &Setting<'_>) -> Vec<Finding> {
     let backends = setting.params.texts("backends");
     let mut findings = Vec::new();
     if backends.is_empty() {
-        findings.push(Finding::param("backends", "is empty").with_help("name `signals`, `yolo` or both"));
+        findings.push(
+            Finding::param("backends", "is empty").with_help("name `signals`, `yolo` or both"),
+        );
     }
     match (backends.contains(&"yolo"), setting.params.opt_text("model")) {
         (true, None) => findings.push(
-            Finding::param("model", "is not given, and the `yolo` backend needs one").with_help("name a detector under `models:` and here"),
+            Finding::param("model", "is not given, and the `yolo` backend needs one")
+                .with_help("name a detector under `models:` and here"),
         ),
-        (true, Some(model)) => findings.extend(model_files::check_architecture(setting, "model", model, "yolov8")),
+        (true, Some(model)) => findings.extend(model_files::check_architecture(
+            setting, "model", model, "yolov8",
+        )),
         (false, Some(_)) => {
-            findings.push(Finding::param("model", "is given, but no backend uses it").with_help("add `yolo` to `backends`, or remove it"));
+            findings.push(
+                Finding::param("model", "is given, but no backend uses it")
+                    .with_help("add `yolo` to `backends`, or remove it"),
+            );
         }
         (false, None) => {}
     }
@@ -90,16 +98,27 @@ fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
     let params = context.setting.params;
     let backends = params.texts("backends");
     let detectors = match params.opt_text("model") {
-        Some(model) if backends.contains(&"yolo") => Some(model_files::pool(context, model, Detector::load, Detector::instance)?),
+        Some(model) if backends.contains(&"yolo") => Some(model_files::pool(
+            context,
+            model,
+            Detector::load,
+            Detector::instance,
+        )?),
         _ => None,
     };
     Ok(Operator::Transform(Box::new(DetectRegions {
         signals: backends.contains(&"signals"),
         detectors,
         acquire_timeout: context.placement.acquire_timeout,
-        request: [Request { span: Span::Video, frames: params.int("frames") as usize, fit: Fit::Native }],
+        request: [Request {
+            span: Span::Video,
+            frames: params.int("frames") as usize,
+            fit: Fit::Native,
+        }],
         persistence: params.float("persistence") as f32,
-        options: DecodeOptions { threads: context.placement.threads.max(1) },
+        options: DecodeOptions {
+            threads: context.placement.threads.max(1),
+        },
     })))
 }
 
@@ -114,16 +133,26 @@ struct DetectRegions {
 
 impl DetectRegions {
     /// Boxes in each frame, in pixels of the frame.
-    fn detect(&self, call: &Call, pool: &Pool<Detector>, frames: &[Frame]) -> Result<Vec<Region>, OperatorError> {
+    fn detect(
+        &self,
+        call: &Call,
+        pool: &Pool<Detector>,
+        frames: &[Frame],
+    ) -> Result<Vec<Region>, OperatorError> {
         let patience = model_files::patience(call, self.acquire_timeout);
         let detector = pool.acquire(patience).map_err(model_files::pool_error)?;
         let mut boxes = Vec::with_capacity(frames.len());
         for frame in frames {
             model_files::check_deadline(call)?;
             let (height, width, _) = frame.dim();
-            let letterbox = Letterbox::new(width, height, detector.size_px()).map_err(model_files::model_error)?;
-            let boxed = letterbox.apply(frame.view()).map_err(model_files::model_error)?;
-            let found = detector.detect(&[boxed.view()]).map_err(model_files::model_error)?;
+            let letterbox = Letterbox::new(width, height, detector.size_px())
+                .map_err(model_files::model_error)?;
+            let boxed = letterbox
+                .apply(frame.view())
+                .map_err(model_files::model_error)?;
+            let found = detector
+                .detect(&[boxed.view()])
+                .map_err(model_files::model_error)?;
             boxes.push(
                 found
                     .into_iter()
@@ -142,10 +171,16 @@ impl DetectRegions {
 
 impl Transform for DetectRegions {
     fn warm_up(&self) -> Result<(), OperatorError> {
-        let Some(pool) = &self.detectors else { return Ok(()) };
-        let detector = pool.acquire(self.acquire_timeout).map_err(model_files::pool_error)?;
+        let Some(pool) = &self.detectors else {
+            return Ok(());
+        };
+        let detector = pool
+            .acquire(self.acquire_timeout)
+            .map_err(model_files::pool_error)?;
         let size = detector.size_px();
-        detector.detect(&[Array3::zeros((size, size, 3)).view()]).map_err(model_files::model_error)?;
+        detector
+            .detect(&[Array3::zeros((size, size, 3)).view()])
+            .map_err(model_files::model_error)?;
         Ok(())
     }
 
@@ -157,10 +192,20 @@ impl Transform for DetectRegions {
 
     fn apply(&self, call: &Call, inputs: &[Value]) -> Result<Outcome, OperatorError> {
         let video: &Video = inputs[0].get()?;
-        let decoded = decode_with(&video.path, video.view, &self.request, &self.options, &interrupt_of(&call.deadline))?;
+        let decoded = decode_with(
+            &video.path,
+            video.view,
+            &self.request,
+            &self.options,
+            &interrupt_of(&call.deadline),
+        )?;
         let frames = match decoded.clips.first().and_then(|clips| clips.first()) {
             Some(clip) => clip.frames.as_slice(),
-            None => return Err(OperatorError::internal("the decoder brought no clip of the whole video")),
+            None => {
+                return Err(OperatorError::internal(
+                    "the decoder brought no clip of the whole video",
+                ));
+            }
         };
         let mut regions = Vec::new();
         if self.signals {
@@ -170,6 +215,11 @@ impl Transform for DetectRegions {
             regions.extend(self.detect(call, pool, frames)?);
         }
         let (height, width, _) = frames.first().map_or((0, 0, 0), |frame| frame.dim());
-        Ok(Outcome::value(Regions { width: width as u32, height: height as u32, frames: frames.len(), regions }))
+        Ok(Outcome::value(Regions {
+            width: width as u32,
+            height: height as u32,
+            frames: frames.len(),
+            regions,
+        }))
     }
 }

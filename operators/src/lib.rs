@@ -59,5 +59,7 @@ pub fn registry() -> Registry {
 
 /// What `device: auto` means on this machine: `cuda:0` if there is a GPU that libtorch can use, else `cpu`.
 pub fn default_device() -> String {
-    clipsieve_models::DeviceChoice::Auto.resolve(0).map_or_else(|_| "cpu".to_string(), |device| device.id())
+    clipsieve_models::DeviceChoice::Auto
+        .resolve(0)
+        .map_or_else(|_| "cpu".to_string(), |device| device.id())
 }

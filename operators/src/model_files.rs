@@ -1,12 +1,14 @@
 //! What the operators that run models share: checks of model folders, pools on a device, errors.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clipsieve_engine::operator::{
     BuildContext, Call, ErrorKind, Fallback, Finding, OperatorError, ParamSpec, ParamType, Setting,
 };
-use clipsieve_models::{Device, DeviceChoice, ModelConfig, ModelError, Network, Pool, PoolError, Precision, set_threads};
+use clipsieve_models::{
+    Device, DeviceChoice, ModelConfig, ModelError, Network, Pool, PoolError, Precision, set_threads,
+};
 use serde_json::{Value as Json, json};
 
 use crate::kinds::rounded;
@@ -28,12 +30,15 @@ pub fn facts(folder: &Path) -> Result<Json, String> {
     let config = ModelConfig::read(folder).map_err(|error| error.to_string())?;
     let mut facts = json!({ "architecture": config.model_type(), "labels": config.labels });
     match &config.network {
-        Network::VJepa2 { head, preprocess, .. } => {
+        Network::VJepa2 {
+            head, preprocess, ..
+        } => {
             facts["head"] = json!(head.to_string());
             facts["frames"] = json!(preprocess.frames);
             facts["size"] = json!(preprocess.size);
             facts["resize_short"] = json!(preprocess.resize_short);
-            facts["gflop_per_clip"] = json!(rounded(config.flops(preprocess.frames) as f64 / 1e9, 2));
+            facts["gflop_per_clip"] =
+                json!(rounded(config.flops(preprocess.frames) as f64 / 1e9, 2));
         }
         Network::Yolov8(sizes) => facts["size"] = json!(sizes.size_px),
     }
@@ -41,11 +46,19 @@ pub fn facts(folder: &Path) -> Result<Json, String> {
 }
 
 /// A finding if a model is not of the architecture that an operator runs.
-pub fn check_architecture(setting: &Setting<'_>, param: &str, name: &str, architecture: &str) -> Option<Finding> {
+pub fn check_architecture(
+    setting: &Setting<'_>,
+    param: &str,
+    name: &str,
+    architecture: &str,
+) -> Option<Finding> {
     let facts = &setting.models.get(name)?.facts;
     let found = facts.get("architecture")?.as_str()?;
     (found != architecture).then(|| {
-        Finding::param(param, format!("`{name}` is a {found} model, and this operator runs {architecture} models"))
+        Finding::param(
+            param,
+            format!("`{name}` is a {found} model, and this operator runs {architecture} models"),
+        )
     })
 }
 
@@ -56,7 +69,7 @@ pub fn check_architecture(setting: &Setting<'_>, param: &str, name: &str, archit
 pub fn pool<T>(
     context: &BuildContext<'_>,
     name: &str,
-    load: impl Fn(&Path, &Device, Precision) -> Result<T, ModelError>,
+    load: impl Fn(PathBuf, &Device, Precision) -> Result<T, ModelError>,
     instance: impl Fn(&T) -> Result<T, ModelError>,
 ) -> Result<Pool<T>, OperatorError> {
     let model = context
@@ -65,12 +78,25 @@ pub fn pool<T>(
         .get(name)
         .ok_or_else(|| OperatorError::config(format!("no model is called `{name}`")))?;
     set_threads(context.placement.threads);
-    let choice: DeviceChoice = context.placement.device.as_deref().unwrap_or("cpu").parse().map_err(config_error)?;
+    let choice: DeviceChoice = context
+        .placement
+        .device
+        .as_deref()
+        .unwrap_or("cpu")
+        .parse()
+        .map_err(config_error)?;
     let device = choice.resolve(0).map_err(config_error)?;
-    let precision: Precision = context.setting.params.text("precision").parse().map_err(config_error)?;
-    let first = load(&model.path, &device, precision).map_err(config_error)?;
-    let mut instances =
-        (1..context.placement.concurrency).map(|_| instance(&first)).collect::<Result<Vec<_>, _>>().map_err(config_error)?;
+    let precision: Precision = context
+        .setting
+        .params
+        .text("precision")
+        .parse()
+        .map_err(config_error)?;
+    let first = load(model.path.clone(), &device, precision).map_err(config_error)?;
+    let mut instances = (1..context.placement.concurrency)
+        .map(|_| instance(&first))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(config_error)?;
     instances.push(first);
     Pool::new(instances).map_err(pool_error)
 }
@@ -91,7 +117,9 @@ pub fn pool_error(error: PoolError) -> OperatorError {
 
 /// How long an item may wait for an instance.
 pub fn patience(call: &Call, acquire_timeout: Duration) -> Duration {
-    call.deadline.remaining().map_or(acquire_timeout, |left| left.min(acquire_timeout))
+    call.deadline
+        .remaining()
+        .map_or(acquire_timeout, |left| left.min(acquire_timeout))
 }
 
 /// An error once the call's deadline has come.
@@ -100,7 +128,10 @@ pub fn patience(call: &Call, acquire_timeout: Duration) -> Duration {
 /// `Timeout`.
 pub fn check_deadline(call: &Call) -> Result<(), OperatorError> {
     if call.deadline.expired() {
-        return Err(OperatorError::new(ErrorKind::Timeout, "the model did not finish by the deadline"));
+        return Err(OperatorError::new(
+            ErrorKind::Timeout,
+            "the model did not finish by the deadline",
+        ));
     }
     Ok(())
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use clipsieve_engine::operator::{
-    BuildContext, Call, Executor, Finding, Operator, OperatorError, OperatorSpec, Outcome, Ports, Setting, Signature, Transform, Value,
-    Wish,
+    BuildContext, Call, Executor, Finding, Operator, OperatorError, OperatorSpec, Outcome, Ports,
+    Setting, Signature, Transform, Value, Wish,
 };
 use serde_json::Value as Json;
 
@@ -22,8 +22,14 @@ was played backwards looks natural only when it is turned round again. Costs not
 order changes. The spans of windows stay as they are.",
     example: "reversed: { op: reverse, from: segments }",
     ports: Ports::Fixed(&[
-        Signature { inputs: &[CLIP], output: Some(CLIP) },
-        Signature { inputs: &[CLIPS], output: Some(CLIPS) },
+        Signature {
+            inputs: &[CLIP],
+            output: Some(CLIP),
+        },
+        Signature {
+            inputs: &[CLIPS],
+            output: Some(CLIPS),
+        },
     ]),
     params: &[],
     executor: Executor::Cpu,
@@ -50,6 +56,8 @@ impl Transform for Reverse {
             return Ok(Outcome::value(inputs[0].get::<Clip>()?.reversed()));
         }
         let Clips(clips) = inputs[0].get()?;
-        Ok(Outcome::value(Clips(Arc::new(clips.iter().map(Clip::reversed).collect()))))
+        Ok(Outcome::value(Clips(Arc::new(
+            clips.iter().map(Clip::reversed).collect(),
+        ))))
     }
 }

@@ -1,14 +1,16 @@
 //! `sample`: frames spread evenly over the whole video.
 
 use clipsieve_engine::operator::{
-    BuildContext, Call, Executor, Finding, Operator, OperatorError, OperatorSpec, Outcome, Ports, Setting, Signature, Transform, Value,
-    Wish,
+    BuildContext, Call, Executor, Finding, Operator, OperatorError, OperatorSpec, Outcome, Ports,
+    Setting, Signature, Transform, Value, Wish,
 };
 use serde_json::Value as Json;
 
 use crate::demand::SpanDemand;
 use crate::kinds::{CLIP, Decoded, FRAMES};
-use crate::sampling::{FIT_PARAM, FRAMES_PARAM, RESIZE_SHORT_PARAM, SIZE_PARAM, demand_key, settle};
+use crate::sampling::{
+    FIT_PARAM, FRAMES_PARAM, RESIZE_SHORT_PARAM, SIZE_PARAM, demand_key, settle,
+};
 
 /// The `sample` operator.
 pub const SAMPLE: OperatorSpec = OperatorSpec {
@@ -31,11 +33,15 @@ the models behind the stage, so that a pipeline names the model and nothing else
 };
 
 fn demand(setting: &Setting<'_>, wishes: &[Wish]) -> Result<Option<Json>, Finding> {
-    Ok(Some(settle(setting.params, SpanDemand::Video, wishes)?.to_json()))
+    Ok(Some(
+        settle(setting.params, SpanDemand::Video, wishes)?.to_json(),
+    ))
 }
 
 fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
-    Ok(Operator::Transform(Box::new(Sample { key: demand_key(context)? })))
+    Ok(Operator::Transform(Box::new(Sample {
+        key: demand_key(context)?,
+    })))
 }
 
 struct Sample {
@@ -46,7 +52,9 @@ impl Transform for Sample {
     fn apply(&self, _: &Call, inputs: &[Value]) -> Result<Outcome, OperatorError> {
         let decoded: &Decoded = inputs[0].get()?;
         let clip = decoded.clips_of(&self.key)?.first().cloned();
-        let clip = clip.ok_or_else(|| OperatorError::internal("the decoder brought no clip of the whole video"))?;
+        let clip = clip.ok_or_else(|| {
+            OperatorError::internal("the decoder brought no clip of the whole video")
+        })?;
         Ok(Outcome::value(clip))
     }
 }

@@ -1,6 +1,8 @@
 //! What the samplers share: their parameters, and how they settle what they give.
 
-use clipsieve_engine::operator::{BuildContext, Fallback, Finding, OperatorError, ParamSpec, ParamType, Params, Wish};
+use clipsieve_engine::operator::{
+    BuildContext, Fallback, Finding, OperatorError, ParamSpec, ParamType, Params, Wish,
+};
 
 use crate::demand::{ClipWish, FitDemand, SampleDemand, SpanDemand};
 
@@ -52,9 +54,15 @@ pub fn settle(params: &Params, span: SpanDemand, wishes: &[Wish]) -> Result<Samp
     if let (Some(given), Some(wanted)) = (given("size"), wish.size)
         && given != wanted
     {
-        let by = wishes.iter().find(|wish| wish.wanted.get("size").is_some()).map_or("", |wish| &wish.stage);
-        return Err(Finding::param("size", format!("is {given} px, but stage `{by}` takes frames of {wanted} px"))
-            .with_help(format!("leave `size` out, or write {wanted}")));
+        let by = wishes
+            .iter()
+            .find(|wish| wish.wanted.get("size").is_some())
+            .map_or("", |wish| &wish.stage);
+        return Err(Finding::param(
+            "size",
+            format!("is {given} px, but stage `{by}` takes frames of {wanted} px"),
+        )
+        .with_help(format!("leave `size` out, or write {wanted}")));
     }
     let size = given("size").or(wish.size).unwrap_or(SIZE);
     let fit = if params.text("fit") == "letterbox" {
@@ -62,12 +70,20 @@ pub fn settle(params: &Params, span: SpanDemand, wishes: &[Wish]) -> Result<Samp
     } else {
         let short = given("resize_short").or(wish.resize_short).unwrap_or(size);
         if short < size {
-            return Err(Finding::param("resize_short", format!("is {short} px, shorter than the {size} px that are cut out of it"))
-                .with_help(format!("use {size} or more")));
+            return Err(Finding::param(
+                "resize_short",
+                format!("is {short} px, shorter than the {size} px that are cut out of it"),
+            )
+            .with_help(format!("use {size} or more")));
         }
         FitDemand::ResizeShort(short)
     };
-    Ok(SampleDemand { span, frames: given("frames").or(wish.frames).unwrap_or(FRAMES), size, fit })
+    Ok(SampleDemand {
+        span,
+        frames: given("frames").or(wish.frames).unwrap_or(FRAMES),
+        size,
+        fit,
+    })
 }
 
 /// The name under which the decoder brings what this sampler asked for.
@@ -75,6 +91,10 @@ pub fn settle(params: &Params, span: SpanDemand, wishes: &[Wish]) -> Result<Samp
 /// # Errors
 /// `Internal` if the stage was compiled without a demand.
 pub fn demand_key(context: &BuildContext<'_>) -> Result<String, OperatorError> {
-    let demand = context.demand.ok_or_else(|| OperatorError::internal("a sampler was compiled without a demand"))?;
-    Ok(SampleDemand::from_json(demand).map_err(OperatorError::internal)?.key())
+    let demand = context
+        .demand
+        .ok_or_else(|| OperatorError::internal("a sampler was compiled without a demand"))?;
+    Ok(SampleDemand::from_json(demand)
+        .map_err(OperatorError::internal)?
+        .key())
 }

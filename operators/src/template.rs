@@ -25,10 +25,14 @@ impl Template {
                 return Err(format!("`{text}` has a `}}` without a `{{` before it"));
             }
             let (before, after) = (&rest[..at], &rest[at + 1..]);
-            let end = after.find('}').ok_or_else(|| format!("`{text}` has a `{{` that is never closed"))?;
+            let end = after
+                .find('}')
+                .ok_or_else(|| format!("`{text}` has a `{{` that is never closed"))?;
             let column = &after[..end];
             if column.is_empty() || column.contains('{') {
-                return Err(format!("`{text}` has `{{{column}}}`, which names no column"));
+                return Err(format!(
+                    "`{text}` has `{{{column}}}`, which names no column"
+                ));
             }
             if !before.is_empty() {
                 parts.push(Part::Text(before.to_string()));
@@ -53,13 +57,25 @@ impl Template {
                 Part::Text(fixed) => text.push_str(fixed),
                 Part::Column(column) => {
                     let value = match row.0.get(column) {
-                        Some(serde_json::Value::String(value)) if !value.is_empty() => value.clone(),
+                        Some(serde_json::Value::String(value)) if !value.is_empty() => {
+                            value.clone()
+                        }
                         Some(serde_json::Value::Number(value)) => value.to_string(),
-                        _ => return Err(OperatorError::bad_input(format!("column `{column}` holds no text to name the file by"))),
+                        _ => {
+                            return Err(OperatorError::bad_input(format!(
+                                "column `{column}` holds no text to name the file by"
+                            )));
+                        }
                     };
                     let dots = value.len() - value.trim_start_matches('.').len();
                     text.extend(std::iter::repeat_n('_', dots));
-                    text.extend(value[dots..].chars().map(|c| if matches!(c, '/' | '\\' | '\0') { '_' } else { c }));
+                    text.extend(value[dots..].chars().map(|c| {
+                        if matches!(c, '/' | '\\' | '\0') {
+                            '_'
+                        } else {
+                            c
+                        }
+                    }));
                 }
             }
         }
@@ -81,20 +97,27 @@ mod tests {
     #[test]
     fn columns_fill_their_places() {
         let template = Template::parse("crops/{tag}/{video_id}.mp4").unwrap();
-        let filled = template.fill(&row(json!({ "video_id": 7, "tag": "cats" }))).unwrap();
+        let filled = template
+            .fill(&row(json!({ "video_id": 7, "tag": "cats" })))
+            .unwrap();
         assert_eq!(filled, "crops/cats/7.mp4");
     }
 
     #[test]
     fn a_row_cannot_leave_the_folder() {
         let template = Template::parse("{video_id}.mp4").unwrap();
-        let filled = template.fill(&row(json!({ "video_id": "../../etc/x" }))).unwrap();
+        let filled = template
+            .fill(&row(json!({ "video_id": "../../etc/x" })))
+            .unwrap();
         assert_eq!(filled, "___.._etc_x.mp4");
     }
 
     #[test]
     fn a_missing_column_is_named() {
-        let error = Template::parse("{nope}").unwrap().fill(&row(json!({}))).unwrap_err();
+        let error = Template::parse("{nope}")
+            .unwrap()
+            .fill(&row(json!({})))
+            .unwrap_err();
         assert!(error.message.contains("`nope`"), "{error}");
     }
 

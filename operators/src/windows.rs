@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use clipsieve_engine::operator::{
-    BuildContext, Call, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec, Outcome, ParamSpec, ParamType, Params, Ports,
-    Setting, Signature, Transform, Value, Wish,
+    BuildContext, Call, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec,
+    Outcome, ParamSpec, ParamType, Params, Ports, Setting, Signature, Transform, Value, Wish,
 };
 use serde_json::Value as Json;
 
 use crate::demand::SpanDemand;
 use crate::kinds::{CLIPS, Clips, Decoded, FRAMES};
-use crate::sampling::{FIT_PARAM, FRAMES_PARAM, RESIZE_SHORT_PARAM, SIZE_PARAM, demand_key, settle};
+use crate::sampling::{
+    FIT_PARAM, FRAMES_PARAM, RESIZE_SHORT_PARAM, SIZE_PARAM, demand_key, settle,
+};
 
 /// The `windows` operator.
 pub const WINDOWS: OperatorSpec = OperatorSpec {
@@ -21,7 +23,10 @@ Windows of length L and stride S are [kS, min(kS + L, D)) for k = 0, 1, … over
 first that reaches D. A frame belongs to every window that holds its presentation time; each window's frames are chosen as \
 `sample` chooses them from the whole video. Windows that overlap share their frames.",
     example: "segments: { op: windows, from: decoded, with: { length: 4s, stride: 3s } }",
-    ports: Ports::Fixed(&[Signature { inputs: &[FRAMES], output: Some(CLIPS) }]),
+    ports: Ports::Fixed(&[Signature {
+        inputs: &[FRAMES],
+        output: Some(CLIPS),
+    }]),
     params: &[
         ParamSpec {
             name: "length",
@@ -68,11 +73,15 @@ fn check(setting: &Setting<'_>) -> Vec<Finding> {
 }
 
 fn demand(setting: &Setting<'_>, wishes: &[Wish]) -> Result<Option<Json>, Finding> {
-    Ok(Some(settle(setting.params, span(setting.params), wishes)?.to_json()))
+    Ok(Some(
+        settle(setting.params, span(setting.params), wishes)?.to_json(),
+    ))
 }
 
 fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
-    Ok(Operator::Transform(Box::new(Windows { key: demand_key(context)? })))
+    Ok(Operator::Transform(Box::new(Windows {
+        key: demand_key(context)?,
+    })))
 }
 
 struct Windows {
@@ -82,6 +91,8 @@ struct Windows {
 impl Transform for Windows {
     fn apply(&self, _: &Call, inputs: &[Value]) -> Result<Outcome, OperatorError> {
         let decoded: &Decoded = inputs[0].get()?;
-        Ok(Outcome::value(Clips(Arc::clone(decoded.clips_of(&self.key)?))))
+        Ok(Outcome::value(Clips(Arc::clone(
+            decoded.clips_of(&self.key)?,
+        ))))
     }
 }

@@ -28,7 +28,11 @@ pub fn run(arguments: &Check) -> io::Result<Exit> {
         TextOrJson::Text => {
             let mut text = snippets::render(&loaded, io::stdout().is_terminal());
             if let Some(plan) = &loaded.compiled.plan {
-                text.push_str(&format!("{}: sound, {} stages\n", loaded.name, plan.order.len()));
+                text.push_str(&format!(
+                    "{}: sound, {} stages\n",
+                    loaded.name,
+                    plan.order.len()
+                ));
             }
             text
         }

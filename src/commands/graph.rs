@@ -38,5 +38,9 @@ pub fn run(arguments: &Graph) -> io::Result<Exit> {
         },
     };
     output::print(&drawn)?;
-    Ok(if compiled.plan.is_some() { Exit::Done } else { Exit::Usage })
+    Ok(if compiled.plan.is_some() {
+        Exit::Done
+    } else {
+        Exit::Usage
+    })
 }

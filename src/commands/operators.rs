@@ -21,7 +21,10 @@ pub fn run(arguments: &Operators) -> io::Result<Exit> {
             Some(spec) => explain(spec),
             None => {
                 let known: Vec<_> = registry.iter().map(|spec| spec.name).collect();
-                output::tell(&format!("error: no operator is called `{name}`; there are {}", known.join(", ")));
+                output::tell(&format!(
+                    "error: no operator is called `{name}`; there are {}",
+                    known.join(", ")
+                ));
                 return Ok(Exit::Usage);
             }
         },
@@ -31,7 +34,11 @@ pub fn run(arguments: &Operators) -> io::Result<Exit> {
 }
 
 fn list(registry: &Registry) -> String {
-    let width = registry.iter().map(|spec| spec.name.len()).max().unwrap_or(0);
+    let width = registry
+        .iter()
+        .map(|spec| spec.name.len())
+        .max()
+        .unwrap_or(0);
     let mut text = String::new();
     for spec in registry.iter() {
         let _ = writeln!(text, "{:width$}  {}", spec.name, spec.summary);
@@ -44,7 +51,13 @@ fn list(registry: &Registry) -> String {
 fn markdown(registry: &Registry) -> String {
     let mut text = String::from("| operator | takes → gives | what it does |\n|---|---|---|\n");
     for spec in registry.iter() {
-        let _ = writeln!(text, "| `{}` | {} | {} |", spec.name, ports(spec).join("<br>"), spec.summary);
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} |",
+            spec.name,
+            ports(spec).join("<br>"),
+            spec.summary
+        );
     }
     text
 }
@@ -62,7 +75,13 @@ fn explain(spec: &OperatorSpec) -> String {
     if !spec.params.is_empty() {
         text.push_str("\nParameters (with:)\n");
         for param in spec.params {
-            let _ = writeln!(text, "  {}: {}{}", param.name, type_name(&param.ty, param.unit), fallback(param));
+            let _ = writeln!(
+                text,
+                "  {}: {}{}",
+                param.name,
+                type_name(&param.ty, param.unit),
+                fallback(param)
+            );
             text.push_str(&wrapped(param.doc, 80, "      "));
         }
     }
@@ -77,8 +96,14 @@ fn ports(spec: &OperatorSpec) -> Vec<String> {
             .iter()
             .map(|way| {
                 let inputs: Vec<_> = way.inputs.iter().map(ToString::to_string).collect();
-                let output = way.output.map_or("rows out".to_string(), |kind| kind.to_string());
-                let inputs = if inputs.is_empty() { "rows in".to_string() } else { inputs.join(", ") };
+                let output = way
+                    .output
+                    .map_or("rows out".to_string(), |kind| kind.to_string());
+                let inputs = if inputs.is_empty() {
+                    "rows in".to_string()
+                } else {
+                    inputs.join(", ")
+                };
                 format!("{inputs} → {output}")
             })
             .collect(),

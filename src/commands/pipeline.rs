@@ -22,8 +22,13 @@ pub struct Loaded {
 /// A message: the file cannot be read, or a `--set` is not `key=value`.
 pub fn load(arguments: &Pipeline) -> Result<Loaded, String> {
     let name = arguments.file.display().to_string();
-    let text = fs::read(&arguments.file).map_err(|error| format!("cannot read the pipeline {name}: {error}"))?;
-    let sets = arguments.sets.iter().map(|set| key_and_value(set)).collect::<Result<Vec<_>, _>>()?;
+    let text = fs::read(&arguments.file)
+        .map_err(|error| format!("cannot read the pipeline {name}: {error}"))?;
+    let sets = arguments
+        .sets
+        .iter()
+        .map(|set| key_and_value(set))
+        .collect::<Result<Vec<_>, _>>()?;
     let registry = clipsieve_operators::registry();
     let options = Options {
         registry: &registry,
@@ -33,8 +38,18 @@ pub fn load(arguments: &Pipeline) -> Result<Loaded, String> {
         processes: usize::from(arguments.processes),
         workers: usize::from(arguments.workers),
     };
-    let compiled = compile(&Source { name: &name, text: &text }, &options);
-    Ok(Loaded { name, text: String::from_utf8_lossy(&text).into_owned(), compiled })
+    let compiled = compile(
+        &Source {
+            name: &name,
+            text: &text,
+        },
+        &options,
+    );
+    Ok(Loaded {
+        name,
+        text: String::from_utf8_lossy(&text).into_owned(),
+        compiled,
+    })
 }
 
 fn key_and_value(set: &str) -> Result<(String, String), String> {
@@ -56,8 +71,17 @@ fn this_machine() -> Machine {
 /// Memory of this machine or of the container it is, in bytes.
 fn memory_bytes() -> u64 {
     // SAFETY: sysconf takes a constant and returns a number.
-    let (pages, page_bytes) = unsafe { (libc::sysconf(libc::_SC_PHYS_PAGES), libc::sysconf(libc::_SC_PAGESIZE)) };
-    let physical = u64::try_from(pages).unwrap_or(0).saturating_mul(u64::try_from(page_bytes).unwrap_or(0));
-    let allowed = fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
+    let (pages, page_bytes) = unsafe {
+        (
+            libc::sysconf(libc::_SC_PHYS_PAGES),
+            libc::sysconf(libc::_SC_PAGESIZE),
+        )
+    };
+    let physical = u64::try_from(pages)
+        .unwrap_or(0)
+        .saturating_mul(u64::try_from(page_bytes).unwrap_or(0));
+    let allowed = fs::read_to_string("/sys/fs/cgroup/memory.max")
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
     allowed.map_or(physical, |allowed: u64| allowed.min(physical))
 }

@@ -36,12 +36,16 @@ pub fn run(arguments: &Run) -> io::Result<Exit> {
             output::tell(findings.trim_end());
         }
     }
-    let Some(plan) = loaded.compiled.plan else { return Ok(Exit::Usage) };
+    let Some(plan) = loaded.compiled.plan else {
+        return Ok(Exit::Usage);
+    };
     if plan.processes > 1 && member.is_none() {
-        return Ok(match cluster::launch(plan.processes, &std::env::temp_dir()) {
-            Ok(code) => Exit::from_code(code),
-            Err(error) => died(&error),
-        });
+        return Ok(
+            match cluster::launch(plan.processes, &std::env::temp_dir()) {
+                Ok(code) => Exit::from_code(code),
+                Err(error) => died(&error),
+            },
+        );
     }
     work(arguments, &plan, member)
 }
@@ -51,7 +55,14 @@ fn work(arguments: &Run, plan: &Plan, member: Option<Member>) -> io::Result<Exit
     let leads = member.as_ref().is_none_or(|member| member.process == 0);
     let observer = Arc::new(Observer::new(plan));
     let line = leads.then(|| ProgressLine::start(arguments.progress, &observer));
-    let result = run_plan(plan, RunOptions { scratch: None, observer: Some(Arc::clone(&observer)), member });
+    let result = run_plan(
+        plan,
+        RunOptions {
+            scratch: None,
+            observer: Some(Arc::clone(&observer)),
+            member,
+        },
+    );
     drop(line);
     let report = match result {
         Ok(report) => report,

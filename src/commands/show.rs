@@ -21,21 +21,33 @@ pub fn run(arguments: &Show) -> io::Result<Exit> {
     let file = match File::open(&arguments.rows) {
         Ok(file) => file,
         Err(error) => {
-            output::tell(&format!("error: cannot read {}: {error}", arguments.rows.display()));
+            output::tell(&format!(
+                "error: cannot read {}: {error}",
+                arguments.rows.display()
+            ));
             return Ok(Exit::Usage);
         }
     };
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table
+        .load_preset(UTF8_HORIZONTAL_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic);
     if table.width().is_none() {
         table.set_width(PIPED_WIDTH);
     }
     table.set_header(["video", "frame", "verdicts"]);
     for (index, line) in BufReader::new(file).lines().enumerate() {
-        let row: Json = match line.map_err(|error| error.to_string()).and_then(|line| serde_json::from_str(&line).map_err(|error| error.to_string())) {
+        let row: Json = match line
+            .map_err(|error| error.to_string())
+            .and_then(|line| serde_json::from_str(&line).map_err(|error| error.to_string()))
+        {
             Ok(row) => row,
             Err(error) => {
-                output::tell(&format!("error: {}:{}: not a result row: {error}", arguments.rows.display(), index + 1));
+                output::tell(&format!(
+                    "error: {}:{}: not a result row: {error}",
+                    arguments.rows.display(),
+                    index + 1
+                ));
                 return Ok(Exit::Usage);
             }
         };
@@ -56,20 +68,30 @@ fn text(row: &Json, pointer: &str) -> String {
 /// What was found in the frame, and what became of it.
 fn frame(row: &Json) -> String {
     let mut found: Vec<String> = Vec::new();
-    for region in row.pointer("/info/abnormal_region_info/regions").and_then(Json::as_array).into_iter().flatten() {
+    for region in row
+        .pointer("/info/abnormal_region_info/regions")
+        .and_then(Json::as_array)
+        .into_iter()
+        .flatten()
+    {
         let class = text(region, "/class");
         if !found.contains(&class) {
             found.push(class);
         }
     }
     let crop = row.pointer("/info/abnormal_region_crop");
-    let fate = match crop.and_then(|crop| crop.get("box")).and_then(Json::as_array) {
+    let fate = match crop
+        .and_then(|crop| crop.get("box"))
+        .and_then(Json::as_array)
+    {
         Some(edges) => {
             let edge = |index: usize| edges.get(index).and_then(Json::as_i64).unwrap_or(0);
             format!("cropped to {}x{}", edge(2) - edge(0), edge(3) - edge(1))
         }
         None if found.is_empty() => "clean".to_string(),
-        None => crop.map_or(String::new(), |crop| format!("kept: {}", text(crop, "/reason"))),
+        None => crop.map_or(String::new(), |crop| {
+            format!("kept: {}", text(crop, "/reason"))
+        }),
     };
     found.push(fate);
     found.join("\n")
@@ -79,11 +101,21 @@ fn frame(row: &Json) -> String {
 fn verdicts(row: &Json) -> String {
     let mut lines = Vec::new();
     if text(row, "/result_info/succeed") != "true" {
-        lines.push(format!("FAILED in {}: {}", text(row, "/result_info/stage"), text(row, "/result_info/error")));
+        lines.push(format!(
+            "FAILED in {}: {}",
+            text(row, "/result_info/stage"),
+            text(row, "/result_info/error")
+        ));
     }
-    let info = row.get("info").and_then(Json::as_object).cloned().unwrap_or_default();
+    let info = row
+        .get("info")
+        .and_then(Json::as_object)
+        .cloned()
+        .unwrap_or_default();
     for (key, entry) in &info {
-        let Some(entry) = entry.as_object() else { continue };
+        let Some(entry) = entry.as_object() else {
+            continue;
+        };
         let name = key.strip_suffix("_filter").unwrap_or(key);
         if let Some(said) = said(entry) {
             lines.push(format!("{name}: {said}"));
@@ -97,7 +129,13 @@ fn verdicts(row: &Json) -> String {
 /// `label 0.93`, or the label and its reasons.
 fn said(entry: &Map<String, Json>) -> Option<String> {
     let label = entry.get("label")?.as_str()?;
-    let reasons: Vec<_> = entry.get("reasons").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str).collect();
+    let reasons: Vec<_> = entry
+        .get("reasons")
+        .and_then(Json::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Json::as_str)
+        .collect();
     Some(match entry.get("prob").and_then(Json::as_f64) {
         Some(prob) => format!("{label} {prob:.2}"),
         None if reasons.is_empty() => label.to_string(),
@@ -109,13 +147,19 @@ fn said(entry: &Map<String, Json>) -> Option<String> {
 fn segments(entry: &Map<String, Json>) -> String {
     let mut counts: Vec<(String, usize)> = Vec::new();
     for window in entry.values().filter_map(Json::as_object) {
-        let label = window.values().filter_map(Json::as_object).find_map(|said| said.get("label")?.as_str());
+        let label = window
+            .values()
+            .filter_map(Json::as_object)
+            .find_map(|said| said.get("label")?.as_str());
         let label = label.unwrap_or("no verdict");
         match counts.iter_mut().find(|(known, _)| known == label) {
             Some((_, count)) => *count += 1,
             None => counts.push((label.to_string(), 1)),
         }
     }
-    let counts: Vec<_> = counts.iter().map(|(label, count)| format!("{count} {label}")).collect();
+    let counts: Vec<_> = counts
+        .iter()
+        .map(|(label, count)| format!("{count} {label}"))
+        .collect();
     format!("{} of {} windows", counts.join(", "), entry.len())
 }

@@ -7,7 +7,11 @@ use super::pipeline::Loaded;
 
 /// All diagnostics of a pipeline, each with its line, and a count at the end. Empty if there are none.
 pub fn render(loaded: &Loaded, colour: bool) -> String {
-    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    let renderer = if colour {
+        Renderer::styled()
+    } else {
+        Renderer::plain()
+    };
     let mut text = String::new();
     for found in &loaded.compiled.diagnostics {
         text.push_str(&renderer.render(&[report(found, loaded)]));
@@ -24,10 +28,21 @@ fn report<'a>(found: &'a Diagnostic, loaded: &'a Loaded) -> Group<'a> {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let message = if found.path.is_empty() { found.message.clone() } else { format!("{}: {}", found.path, found.message) };
+    let message = if found.path.is_empty() {
+        found.message.clone()
+    } else {
+        format!("{}: {}", found.path, found.message)
+    };
     let mut group = Group::with_title(level.primary_title(message).id(found.code.as_str()));
-    if let Some(range) = found.location.and_then(|at| bytes_of(&loaded.text, at.line, at.column, at.length)) {
-        group = group.element(Snippet::source(&loaded.text).path(&loaded.name).annotation(AnnotationKind::Primary.span(range)));
+    if let Some(range) = found
+        .location
+        .and_then(|at| bytes_of(&loaded.text, at.line, at.column, at.length))
+    {
+        group = group.element(
+            Snippet::source(&loaded.text)
+                .path(&loaded.name)
+                .annotation(AnnotationKind::Primary.span(range)),
+        );
     }
     if let Some(help) = &found.help {
         group = group.element(Level::HELP.message(help));
@@ -38,21 +53,39 @@ fn report<'a>(found: &'a Diagnostic, loaded: &'a Loaded) -> Group<'a> {
 /// `3 errors, 1 warning`
 fn count(found: &[Diagnostic]) -> Option<String> {
     let errors = found.iter().filter(|found| found.is_error()).count();
-    let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+    let plural =
+        |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
     match (errors, found.len() - errors) {
         (0, 0) => None,
         (errors, 0) => Some(plural(errors, "error")),
         (0, warnings) => Some(plural(warnings, "warning")),
-        (errors, warnings) => Some(format!("{}, {}", plural(errors, "error"), plural(warnings, "warning"))),
+        (errors, warnings) => Some(format!(
+            "{}, {}",
+            plural(errors, "error"),
+            plural(warnings, "warning")
+        )),
     }
 }
 
 /// The bytes of a place given in lines and characters from 1; `None` if the text has no such place.
-fn bytes_of(text: &str, line: usize, column: usize, length: Option<usize>) -> Option<std::ops::Range<usize>> {
-    let start_of_line = text.split_inclusive('\n').take(line.checked_sub(1)?).map(str::len).sum::<usize>();
+fn bytes_of(
+    text: &str,
+    line: usize,
+    column: usize,
+    length: Option<usize>,
+) -> Option<std::ops::Range<usize>> {
+    let start_of_line = text
+        .split_inclusive('\n')
+        .take(line.checked_sub(1)?)
+        .map(str::len)
+        .sum::<usize>();
     let rest = text.get(start_of_line..)?;
     let rest = rest.split('\n').next().unwrap_or(rest);
-    let offset = |characters: usize| rest.char_indices().nth(characters).map_or(rest.len(), |(at, _)| at);
+    let offset = |characters: usize| {
+        rest.char_indices()
+            .nth(characters)
+            .map_or(rest.len(), |(at, _)| at)
+    };
     let start = offset(column.checked_sub(1)?);
     let end = offset(column - 1 + length.unwrap_or(1));
     Some(start_of_line + start..start_of_line + end.max(start))
@@ -67,7 +100,10 @@ mod tests {
         let text = "a: 1\nname: \"é\" # ü\nb: 2\n";
         let range = bytes_of(text, 2, 7, Some(3));
         assert_eq!(range.and_then(|range| text.get(range)), Some("\"é\""));
-        assert_eq!(bytes_of(text, 3, 1, Some(1)).and_then(|range| text.get(range)), Some("b"));
+        assert_eq!(
+            bytes_of(text, 3, 1, Some(1)).and_then(|range| text.get(range)),
+            Some("b")
+        );
         assert_eq!(bytes_of(text, 0, 1, None), None);
     }
 

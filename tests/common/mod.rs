@@ -13,7 +13,10 @@ pub fn repository(path: &str) -> PathBuf {
 }
 
 /// Runs `clipsieve` with these arguments in a folder of its own.
-pub fn clipsieve<S: AsRef<std::ffi::OsStr>>(folder: &Path, arguments: impl IntoIterator<Item = S>) -> Output {
+pub fn clipsieve<S: AsRef<std::ffi::OsStr>>(
+    folder: &Path,
+    arguments: impl IntoIterator<Item = S>,
+) -> Output {
     Command::new(env!("CARGO_BIN_EXE_clipsieve"))
         .args(arguments)
         .current_dir(folder)
@@ -38,20 +41,29 @@ pub fn expect(code: i32, folder: &Path, arguments: &[&str]) -> String {
 
 /// The rows of a JSONL file, in order.
 pub fn rows(path: &Path) -> Vec<Json> {
-    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    text.lines().map(|line| serde_json::from_str(line).expect("a row is JSON")).collect()
+    let text =
+        std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("a row is JSON"))
+        .collect()
 }
 
 /// The row of this video.
 pub fn row_of<'a>(rows: &'a [Json], video_id: &str) -> &'a Json {
-    rows.iter().find(|row| row["video_id"] == video_id).unwrap_or_else(|| panic!("no row of {video_id}"))
+    rows.iter()
+        .find(|row| row["video_id"] == video_id)
+        .unwrap_or_else(|| panic!("no row of {video_id}"))
 }
 
 /// A folder with these demo clips in it.
 pub fn clips(names: &[&str]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for name in names {
-        std::fs::copy(repository("examples/clips").join(name), folder.path().join(name)).expect("a demo clip");
+        std::fs::copy(
+            repository("examples/clips").join(name),
+            folder.path().join(name),
+        )
+        .expect("a demo clip");
     }
     folder
 }
@@ -64,10 +76,16 @@ pub fn assert_same(left: &Json, right: &Json, tolerance: f64, path: &str) {
             assert!((a - b).abs() <= tolerance, "{path}: {a} and {b}");
         }
         (Json::Object(a), Json::Object(b)) => {
-            let keys = |map: &serde_json::Map<String, Json>| map.keys().cloned().collect::<std::collections::BTreeSet<_>>();
+            let keys = |map: &serde_json::Map<String, Json>| {
+                map.keys()
+                    .cloned()
+                    .collect::<std::collections::BTreeSet<_>>()
+            };
             assert_eq!(keys(a), keys(b), "{path}");
             for (key, value) in a {
-                if !["start_time", "end_time", "avg_cost", "url", "video_oss_url"].contains(&key.as_str()) {
+                if !["start_time", "end_time", "avg_cost", "url", "video_oss_url"]
+                    .contains(&key.as_str())
+                {
                     assert_same(value, &b[key], tolerance, &format!("{path}.{key}"));
                 }
             }

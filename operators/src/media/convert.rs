@@ -15,10 +15,10 @@ use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer
 use ffmpeg_next::format::Pixel;
 use ffmpeg_next::software::scaling;
 use ffmpeg_next::{ffi, frame};
-use ndarray::Array3;
+use ndarray::{Array3, s};
 
 use super::Frame;
-use super::geometry::{Area, Canvas, CropRect, Fit};
+use super::geometry::{Area, Canvas, CropRect, Fit, LETTERBOX_GREY};
 
 const UNSPECIFIED_COLORSPACE: i32 = 2;
 const FULL_RANGE: i32 = 2;
@@ -159,7 +159,10 @@ impl Converter {
         let upright = orientation.apply(rgb, width as usize, height as usize);
         let shape = (target.kept.height as usize, target.kept.width as usize, 3);
         let frame = Array3::from_shape_vec(shape, upright).map_err(|error| error.to_string())?;
-        Ok(Arc::new(frame))
+        Ok(Arc::new(match fit {
+            Fit::Letterbox { size } => boxed(&frame, size as usize),
+            _ => frame,
+        }))
     }
 
     /// Copies the rows of the window, without padding.
@@ -191,6 +194,17 @@ impl Converter {
             .map_err(|error| error.to_string())?;
         Ok(resized.into_vec())
     }
+}
+
+/// A picture in the middle of a grey square that it fits into.
+fn boxed(picture: &Array3<u8>, size: usize) -> Array3<u8> {
+    let (height, width, _) = picture.dim();
+    let (top, left) = ((size - height) / 2, (size - width) / 2);
+    let mut square = Array3::from_elem((size, size, 3), LETTERBOX_GREY);
+    square
+        .slice_mut(s![top..top + height, left..left + width, ..])
+        .assign(picture);
+    square
 }
 
 fn scaler(kind: Kind) -> Result<scaling::Context, String> {
@@ -417,6 +431,38 @@ mod tests {
             let worst = a.iter().zip(b.iter()).map(|(a, b)| a.abs_diff(*b)).max();
             assert!(a.dim() == b.dim() && worst <= Some(2), "{fit:?} {worst:?}");
         }
+    }
+
+    #[test]
+    fn a_letterbox_holds_the_whole_picture_on_grey() {
+        let mut converter = converter((131, 77), Orientation::default(), None);
+        let boxed = fitted(
+            &mut converter,
+            &picture(131, 77),
+            Fit::Letterbox { size: 64 },
+        );
+        assert_eq!(boxed.dim(), (64, 64, 3));
+        // 77 * 64 / 131 = 37.6: 38 rows, 13 of grey above and below.
+        let grey = |row: usize| {
+            boxed
+                .slice(s![row, .., ..])
+                .iter()
+                .all(|value| *value == LETTERBOX_GREY)
+        };
+        assert_eq!(
+            (0..64).filter(|row| grey(*row)).collect::<Vec<_>>(),
+            [(0..13), (51..64)]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+        );
+        let up = fitted(
+            &mut converter,
+            &picture(131, 77),
+            Fit::Letterbox { size: 262 },
+        );
+        assert_eq!(up.dim(), (262, 262, 3));
+        assert!(up[[131, 131, 0]] != LETTERBOX_GREY || up[[131, 131, 2]] != LETTERBOX_GREY);
     }
 
     #[test]

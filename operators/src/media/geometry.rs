@@ -73,7 +73,16 @@ pub enum Fit {
         /// The longest side allowed, in pixels.
         max_side: u32,
     },
+    /// The whole picture, scaled up or down until it just fits into a square, on grey (114): bilinear with antialias,
+    /// centred, the smaller share of an odd margin before the picture.
+    Letterbox {
+        /// Both sides of the square, in pixels.
+        size: u32,
+    },
 }
+
+/// What a letterbox is filled up with.
+pub(crate) const LETTERBOX_GREY: u8 = 114;
 
 /// What a [`Fit`] comes to for a view of one size, in display axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +104,9 @@ impl Fit {
                 )
             }
             Fit::Within { max_side: 0 } => "a longest side of 0 pixels".to_owned(),
+            Fit::Letterbox { size } if size == 0 || size > limit => {
+                format!("a letterbox of {size} pixels: allowed is 1 to {limit}")
+            }
             _ => return Ok(()),
         };
         Err(MediaError::unsupported(path, reason))
@@ -113,12 +125,14 @@ impl Fit {
                 if long <= max_side {
                     return whole(width, height);
                 }
-                let scaled = |side: u32| {
-                    let rounded = (u64::from(side) * u64::from(max_side) + u64::from(long) / 2)
-                        / u64::from(long);
-                    (rounded as u32).max(1)
-                };
-                whole(scaled(width), scaled(height))
+                whole(
+                    scaled(width, max_side, long),
+                    scaled(height, max_side, long),
+                )
+            }
+            Fit::Letterbox { size } => {
+                let long = width.max(height);
+                whole(scaled(width, size, long), scaled(height, size, long))
             }
             Fit::ResizeShort { short, crop } => {
                 let floored = |long: u32, side: u32| {
@@ -148,9 +162,17 @@ impl Fit {
         3 * match *self {
             Fit::Native => whole,
             Fit::Within { max_side } => whole.min(u64::from(max_side) * u64::from(max_side)),
-            Fit::ResizeShort { crop, .. } => u64::from(crop) * u64::from(crop),
+            Fit::ResizeShort { crop: side, .. } | Fit::Letterbox { size: side } => {
+                u64::from(side) * u64::from(side)
+            }
         }
     }
+}
+
+/// A side after scaling by `to / from`, rounded, at least 1.
+fn scaled(side: u32, to: u32, from: u32) -> u32 {
+    let rounded = (u64::from(side) * u64::from(to) + u64::from(from) / 2) / u64::from(from);
+    (rounded as u32).max(1)
 }
 
 /// Python's `round(value / 2)`: halves go to the even neighbour.
