@@ -13,5 +13,7 @@
 //! observe   what a run tells while it goes and when it ends
 //! ```
 
+pub mod compile;
 pub mod operator;
+pub mod pipeline;
 pub mod plan;
