@@ -1,9 +1,13 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::operator::{Model, OperatorSpec, Params, PortKind, Store, Wish};
+use crate::operator::{
+    Model, Models, OperatorSpec, ParamType, ParamValue, Params, PortKind, Setting, Store, Stores,
+    Wish,
+};
 use crate::pipeline::{Diagnostic, Entry, Key, Location, Node};
 use crate::plan::{LogicalGraph, LogicalInput, LogicalStage, Plan};
 
+use super::nearest::suggestion;
 use super::{Options, Source};
 
 /// What the passes work on: the pipeline as far as it is understood.
@@ -15,10 +19,8 @@ pub(super) struct Draft<'a> {
     pub file: File,
     /// Values from the environment that went into the file, with the variables' names. Never to be printed.
     pub secrets: Vec<(String, String)>,
-    /// The models by name; `None` for one that cannot be used.
-    pub models: BTreeMap<String, Option<Model>>,
-    /// The stores by name; `None` for one that cannot be used.
-    pub stores: BTreeMap<String, Option<Store>>,
+    pub models: BTreeMap<String, Named<Model>>,
+    pub stores: BTreeMap<String, Named<Store>>,
     /// `limits`, if they are sound.
     pub limits: Option<Params>,
     /// The stages, in the order of the file.
@@ -26,11 +28,26 @@ pub(super) struct Draft<'a> {
     pub plan: Option<Plan>,
 }
 
+/// A model or store of the file.
+pub(super) struct Named<T> {
+    /// Where its name stands.
+    pub at: Location,
+    /// `None` if it cannot be used.
+    pub value: Option<T>,
+}
+
+/// Models and stores that can be used.
+#[derive(Default)]
+pub(super) struct Resources {
+    pub models: Models,
+    pub stores: Stores,
+}
+
 /// The sections of a file.
 #[derive(Default)]
 pub(super) struct File {
-    /// Whether the file could be read at all.
-    pub readable: bool,
+    /// Where the key `stages` stands.
+    pub stages_at: Option<Location>,
     pub name: Option<Node>,
     pub description: Option<Node>,
     /// A param's name and the keys of its declaration.
@@ -53,6 +70,8 @@ pub(super) struct StageDraft {
     pub retry: Vec<Entry>,
     /// Whether `from` was written soundly; if not, nothing can be said of what it takes.
     pub from_is_sound: bool,
+    pub with_is_sound: bool,
+    pub retry_is_sound: bool,
     // Understood (resolve).
     pub spec: Option<&'static OperatorSpec>,
     /// Its parameters, if all of them are sound.
@@ -63,8 +82,6 @@ pub(super) struct StageDraft {
     pub switched_on: bool,
     /// What it takes from (shape).
     pub inputs: Vec<InputDraft>,
-    /// Whether it is part of a cycle (shape).
-    pub in_cycle: bool,
     /// The kinds of its inputs, if they are known and fit (types).
     pub input_kinds: Option<Vec<PortKind>>,
     /// The kind of its output, if it is known (types).
@@ -84,8 +101,6 @@ pub(super) struct InputDraft {
     pub path: String,
     /// The stage of that name, if there is one.
     pub stage: Option<usize>,
-    /// Whether the kind that flows on it is open because of something already reported.
-    pub is_broken: bool,
 }
 
 impl<'a> Draft<'a> {
@@ -107,6 +122,20 @@ impl<'a> Draft<'a> {
     /// Reports a finding.
     pub fn report(&mut self, found: Diagnostic) {
         self.diagnostics.push(found);
+    }
+
+    /// The help that goes with an unknown name. Looking for near names takes time; a file with this many mistakes is no
+    /// pipeline.
+    pub fn suggestion<'n>(
+        &self,
+        name: &str,
+        known: impl IntoIterator<Item = &'n str> + Clone,
+    ) -> Option<String> {
+        const MANY: usize = 100;
+        if self.diagnostics.len() > MANY {
+            return None;
+        }
+        suggestion(name, known)
     }
 
     /// Whether anything found so far keeps the pipeline from running.
@@ -141,7 +170,10 @@ impl<'a> Draft<'a> {
         let mut order = Vec::new();
         let ready = |placed: &[bool], index: usize| {
             let mut inputs = self.stages[index].inputs.iter();
-            inputs.all(|input| input.stage.is_none_or(|stage| placed[stage]))
+            inputs.all(|input| {
+                let from = input.stage.map(|stage| (stage, &self.stages[stage]));
+                from.is_none_or(|(stage, draft)| placed[stage] || draft.off.is_some())
+            })
         };
         while let Some(next) = (0..self.stages.len()).find(|index| {
             !placed[*index] && self.stages[*index].off.is_none() && ready(&placed, *index)
@@ -150,6 +182,45 @@ impl<'a> Draft<'a> {
             order.push(next);
         }
         order
+    }
+
+    /// The models and stores that can be used.
+    pub fn resources(&self) -> Resources {
+        let models = self.models.iter();
+        let stores = self.stores.iter();
+        Resources {
+            models: models
+                .filter_map(|(name, model)| Some((name.clone(), model.value.clone()?)))
+                .collect(),
+            stores: stores
+                .filter_map(|(name, store)| Some((name.clone(), store.value.clone()?)))
+                .collect(),
+        }
+    }
+
+    /// The models and stores that stages use which are not switched off.
+    pub fn used_resources(&self) -> Resources {
+        let mut resources = self.resources();
+        let names = |wanted: ParamType| {
+            let mut names = BTreeSet::new();
+            for stage in self.stages.iter().filter(|stage| stage.off.is_none()) {
+                let specs = stage.spec.map_or(&[][..], |spec| spec.params);
+                for spec in specs {
+                    let value = stage
+                        .params
+                        .as_ref()
+                        .and_then(|params| params.get(spec.name));
+                    if let Some(value) = value {
+                        collect_names(&wanted, &spec.ty, value, &mut names);
+                    }
+                }
+            }
+            names
+        };
+        let (models, stores) = (names(ParamType::Model), names(ParamType::Store));
+        resources.models.retain(|name, _| models.contains(name));
+        resources.stores.retain(|name, _| stores.contains(name));
+        resources
     }
 
     /// The graph to look at. The diagnostics have to be complete.
@@ -172,7 +243,7 @@ impl<'a> Draft<'a> {
             diagnostics: self
                 .diagnostics
                 .iter()
-                .filter(|found| found.stage() == Some(&stage.key.text))
+                .filter(|found| found.concerns_stage(&stage.key.text))
                 .cloned()
                 .collect(),
         });
@@ -184,7 +255,65 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// Adds the names that a value gives for something of the wanted type.
+fn collect_names(
+    wanted: &ParamType,
+    ty: &ParamType,
+    value: &ParamValue,
+    names: &mut BTreeSet<String>,
+) {
+    match (ty, value) {
+        (ParamType::List(inner), ParamValue::List(values)) => {
+            for value in values {
+                collect_names(wanted, inner, value, names);
+            }
+        }
+        (ty, ParamValue::Text(name)) if ty == wanted => {
+            names.insert(name.clone());
+        }
+        _ => {}
+    }
+}
+
 impl StageDraft {
+    /// A stage of which nothing but the id is known.
+    pub fn new(key: Key) -> Self {
+        Self {
+            key,
+            op: None,
+            from: Vec::new(),
+            with: Vec::new(),
+            when: None,
+            settings: Vec::new(),
+            retry: Vec::new(),
+            from_is_sound: true,
+            with_is_sound: true,
+            retry_is_sound: true,
+            spec: None,
+            params: None,
+            setting_values: None,
+            retry_values: None,
+            switched_on: true,
+            inputs: Vec::new(),
+            input_kinds: None,
+            output: None,
+            off: None,
+            demand: None,
+            wishes: Vec::new(),
+        }
+    }
+
+    /// What its operator is told of it, if all of that is sound.
+    pub fn setting<'s>(&'s self, resources: &'s Resources) -> Option<Setting<'s>> {
+        Some(Setting {
+            stage: &self.key.text,
+            params: self.params.as_ref()?,
+            inputs: self.input_kinds.as_ref()?,
+            models: &resources.models,
+            stores: &resources.stores,
+        })
+    }
+
     /// The path of the stage, or of a key in it.
     pub fn path(&self, key: &str) -> String {
         let path = format!("stages.{}", self.key.text);

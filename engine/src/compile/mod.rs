@@ -8,8 +8,18 @@
 //! Nothing here touches the environment by itself: variables, the machine's size and the checks of models and stores are
 //! given by the caller, so the same input compiles to the same output anywhere.
 
+mod check;
+mod demand;
 mod draft;
 mod nearest;
+mod parse;
+mod place;
+mod prune;
+mod resolve;
+mod shape;
+mod substitute;
+mod typed;
+mod types;
 
 use draft::Draft;
 
@@ -75,7 +85,17 @@ impl Compiled {
 type Pass = fn(&mut Draft<'_>);
 
 /// The passes, in order.
-const PASSES: &[Pass] = &[];
+const PASSES: &[Pass] = &[
+    parse::parse,
+    substitute::substitute,
+    resolve::resolve,
+    shape::shape,
+    types::types,
+    check::check,
+    prune::prune,
+    demand::demand,
+    place::place,
+];
 
 /// Compiles a pipeline file.
 pub fn compile(source: &Source<'_>, options: &Options<'_>) -> Compiled {

@@ -3,6 +3,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::Code;
+use super::text::one_line;
 
 /// A place in the pipeline file, counted from 1 in lines and characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -117,10 +118,11 @@ impl Diagnostic {
         self.severity == Severity::Error
     }
 
-    /// The stage it is about, if it is about one.
-    pub fn stage(&self) -> Option<&str> {
-        let rest = self.path.strip_prefix("stages.")?;
-        Some(rest.split(['.', '[']).next().unwrap_or(rest))
+    /// Whether it is about a stage or something in it.
+    pub fn concerns_stage(&self, id: &str) -> bool {
+        let rest = self.path.strip_prefix("stages.");
+        rest.and_then(|rest| rest.strip_prefix(id))
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     }
 
     /// Sorts by place: the command line first, then down the file. Nothing is left to the order of discovery.
@@ -146,13 +148,12 @@ impl fmt::Display for Diagnostic {
             write!(f, "{}: ", self.file)?;
         }
         write!(f, "{}[{}]", self.severity, self.code)?;
-        if self.path.is_empty() {
-            write!(f, ": {}", self.message)?;
-        } else {
-            write!(f, " {}: {}", self.path, self.message)?;
+        if !self.path.is_empty() {
+            write!(f, " {}", one_line(&self.path))?;
         }
+        write!(f, ": {}", one_line(&self.message))?;
         match &self.help {
-            Some(help) => write!(f, " ({help})"),
+            Some(help) => write!(f, " ({})", one_line(help)),
             None => Ok(()),
         }
     }

@@ -11,9 +11,13 @@ pub mod format;
 mod marks;
 mod node;
 mod read;
+mod text;
 mod values;
 
 pub use code::Code;
 pub use diagnostic::{Diagnostic, Location, Severity};
 pub use node::{Content, Entry, Key, Node, Scalar, ScalarValue};
 pub use read::read;
+
+pub(crate) use read::join;
+pub(crate) use text::{one_line, quoted};

@@ -1,6 +1,7 @@
 use serde_json::{Map, Number, Value as Json};
 
 use super::Location;
+use super::text::quoted;
 
 /// A value of the file and where it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,9 +95,6 @@ impl Scalar {
     }
 }
 
-/// Longest piece of a value that a message quotes, in characters.
-const QUOTED_CHARACTERS: usize = 48;
-
 impl Node {
     /// How a message names what was found: `` `abc` ``, `a list`, `nothing`.
     pub fn shown(&self) -> String {
@@ -158,34 +156,4 @@ impl Node {
             Content::Broken => true,
         }
     }
-
-    /// Calls `f` on every single value in it.
-    pub fn for_each_scalar(&mut self, f: &mut impl FnMut(&mut Node)) {
-        match &mut self.content {
-            Content::Scalar(_) => f(self),
-            Content::List(nodes) => nodes.iter_mut().for_each(|node| node.for_each_scalar(f)),
-            Content::Map(entries) => entries
-                .iter_mut()
-                .for_each(|entry| entry.value.for_each_scalar(f)),
-            Content::Broken => {}
-        }
-    }
-}
-
-/// A text between backticks, shortened, its control characters escaped: fit for one line of a message.
-pub(crate) fn quoted(text: &str) -> String {
-    let mut out = String::from("`");
-    for (count, character) in text.chars().enumerate() {
-        if count == QUOTED_CHARACTERS {
-            out.push('…');
-            break;
-        }
-        if character.is_control() {
-            out.extend(character.escape_default());
-        } else {
-            out.push(character);
-        }
-    }
-    out.push('`');
-    out
 }

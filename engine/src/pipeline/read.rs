@@ -1,5 +1,5 @@
 use super::marks::{Mark, MarkContent, marks};
-use super::node::quoted;
+use super::text::quoted;
 use super::values::Raw;
 use super::{Code, Content, Diagnostic, Entry, Key, Location, Node, Scalar, ScalarValue};
 

@@ -1,6 +1,7 @@
 //! The plan: the compiled and placed graph. All that a run will use stands here; the dry run prints it.
 
 mod logical;
+pub mod render;
 
 use std::time::Duration;
 
