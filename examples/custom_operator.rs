@@ -1,21 +1,27 @@
-//! An operator of one's own, without touching clipsieve: `cargo run --release --example custom_operator -- VIDEO…`
+//! An operator of one's own, in a program of one's own that has the whole command line:
 //!
-//! `colourful` judges how much colour a clip has. It is one constant and one line: `registry().with(&COLOURFUL)`.
+//! ```sh
+//! cargo run --release --example custom_operator -- run examples/colourful.yaml --set input=examples/clips
+//! ```
+//!
+//! `colourful` judges how much colour a clip has. It is one constant, and one line in `main`.
 
 use std::process::ExitCode;
 
-use clipsieve_engine::compile::{Machine, Options, Source, compile};
 use clipsieve_engine::operator::{
     BuildContext, Call, Executor, Fallback, Operator, OperatorError, OperatorSpec, Outcome,
     ParamSpec, ParamType, Ports, Signature, Transform, Value,
 };
-use clipsieve_engine::run::{RunOptions, run};
 use clipsieve_operators::kinds::{CLIP, VERDICT, Verdict};
 use clipsieve_operators::media::Clip;
 use serde_json::json;
 
+fn main() -> ExitCode {
+    clipsieve::main(&clipsieve_operators::registry().with(&COLOURFUL))
+}
+
 /// The operator: what a person and the compiler ask of it.
-const COLOURFUL: OperatorSpec = OperatorSpec {
+static COLOURFUL: OperatorSpec = OperatorSpec {
     name: "colourful",
     summary: "judges how much colour a clip has",
     doc: "The mean distance between a pixel's largest and smallest channel, over all frames, 0 to 255.",

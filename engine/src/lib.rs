@@ -13,7 +13,9 @@
 //! observe   what a run tells while it goes and when it ends
 //! ```
 
+pub mod compile;
 pub mod observe;
 pub mod operator;
+pub mod pipeline;
 pub mod plan;
 pub mod run;

@@ -18,18 +18,18 @@ mod sampling;
 mod template;
 mod videos;
 
-mod aggregate;
-mod classify;
-mod crop_upload;
-mod decode;
-mod detect_regions;
-mod fetch;
-mod measure;
-mod read_table;
-mod reverse;
-mod sample;
-mod windows;
-mod write_table;
+pub mod aggregate;
+pub mod classify;
+pub mod crop_upload;
+pub mod decode;
+pub mod detect_regions;
+pub mod fetch;
+pub mod measure;
+pub mod read_table;
+pub mod reverse;
+pub mod sample;
+pub mod windows;
+pub mod write_table;
 
 use clipsieve_engine::operator::{Registry, ResourceChecks};
 

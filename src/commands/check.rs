@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
+use clipsieve_engine::operator::Registry;
 use serde_json::json;
 
 use super::{Exit, output, pipeline, snippets};
@@ -11,8 +12,8 @@ use crate::cli::{Check, TextOrJson};
 ///
 /// # Errors
 /// Trouble with stdout.
-pub fn run(arguments: &Check) -> io::Result<Exit> {
-    let loaded = match pipeline::load(&arguments.pipeline) {
+pub fn run(arguments: &Check, registry: &Registry) -> io::Result<Exit> {
+    let loaded = match pipeline::load(&arguments.pipeline, registry) {
         Ok(loaded) => loaded,
         Err(message) => {
             output::tell(&format!("error: {message}"));

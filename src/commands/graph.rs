@@ -2,7 +2,8 @@
 
 use std::io::{self, IsTerminal};
 
-use clipsieve_engine::plan::render::{dot, mermaid, text};
+use clipsieve_engine::operator::Registry;
+use clipsieve_engine::plan::render::{Format, logical, physical};
 
 use super::{Exit, output, pipeline, snippets};
 use crate::cli::{Graph, GraphFormat, View};
@@ -11,8 +12,8 @@ use crate::cli::{Graph, GraphFormat, View};
 ///
 /// # Errors
 /// Trouble with stdout.
-pub fn run(arguments: &Graph) -> io::Result<Exit> {
-    let loaded = match pipeline::load(&arguments.pipeline) {
+pub fn run(arguments: &Graph, registry: &Registry) -> io::Result<Exit> {
+    let loaded = match pipeline::load(&arguments.pipeline, registry) {
         Ok(loaded) => loaded,
         Err(message) => {
             output::tell(&format!("error: {message}"));
@@ -24,18 +25,15 @@ pub fn run(arguments: &Graph) -> io::Result<Exit> {
         output::tell(findings.trim_end());
     }
     let compiled = &loaded.compiled;
+    let format = match arguments.format {
+        GraphFormat::Text => Format::Text,
+        GraphFormat::Dot => Format::Dot,
+        GraphFormat::Mermaid => Format::Mermaid,
+    };
     let drawn = match (arguments.view, &compiled.plan) {
+        (View::Physical, Some(plan)) => physical(plan, format),
         // A file with errors has no plan; its graph shows where they are.
-        (View::Logical, _) | (View::Physical, None) => match arguments.format {
-            GraphFormat::Text => text::logical(&compiled.graph),
-            GraphFormat::Dot => dot::logical(&compiled.graph),
-            GraphFormat::Mermaid => mermaid::logical(&compiled.graph),
-        },
-        (View::Physical, Some(plan)) => match arguments.format {
-            GraphFormat::Text => text::physical(plan),
-            GraphFormat::Dot => dot::physical(plan),
-            GraphFormat::Mermaid => mermaid::physical(plan),
-        },
+        (View::Logical, _) | (View::Physical, None) => logical(&compiled.graph, format),
     };
     output::print(&drawn)?;
     Ok(if compiled.plan.is_some() {

@@ -12,11 +12,10 @@ use crate::cli::{Operators, OperatorsFormat};
 ///
 /// # Errors
 /// Trouble with stdout.
-pub fn run(arguments: &Operators) -> io::Result<Exit> {
-    let registry = clipsieve_operators::registry();
+pub fn run(arguments: &Operators, registry: &Registry) -> io::Result<Exit> {
     let text = match (&arguments.name, arguments.format) {
-        (None, OperatorsFormat::Text) => list(&registry),
-        (None, OperatorsFormat::Markdown) => markdown(&registry),
+        (None, OperatorsFormat::Text) => list(registry),
+        (None, OperatorsFormat::Markdown) => markdown(registry),
         (Some(name), _) => match registry.get(name) {
             Some(spec) => explain(spec),
             None => {

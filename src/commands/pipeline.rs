@@ -3,6 +3,7 @@
 use std::fs;
 
 use clipsieve_engine::compile::{Compiled, Machine, Options, Source, compile};
+use clipsieve_engine::operator::Registry;
 
 use crate::cli::Pipeline;
 
@@ -20,7 +21,7 @@ pub struct Loaded {
 ///
 /// # Errors
 /// A message: the file cannot be read, or a `--set` is not `key=value`.
-pub fn load(arguments: &Pipeline) -> Result<Loaded, String> {
+pub fn load(arguments: &Pipeline, registry: &Registry) -> Result<Loaded, String> {
     let name = arguments.file.display().to_string();
     let text = fs::read(&arguments.file)
         .map_err(|error| format!("cannot read the pipeline {name}: {error}"))?;
@@ -29,9 +30,8 @@ pub fn load(arguments: &Pipeline) -> Result<Loaded, String> {
         .iter()
         .map(|set| key_and_value(set))
         .collect::<Result<Vec<_>, _>>()?;
-    let registry = clipsieve_operators::registry();
     let options = Options {
-        registry: &registry,
+        registry,
         sets: &sets,
         env: &|name| std::env::var(name).ok(),
         machine: this_machine(),

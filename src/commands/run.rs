@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal};
 use std::sync::Arc;
 
 use clipsieve_engine::observe::Observer;
+use clipsieve_engine::operator::Registry;
 use clipsieve_engine::plan::Plan;
 use clipsieve_engine::run::cluster::{self, Member};
 use clipsieve_engine::run::{RunError, RunOptions, RunReport, run as run_plan};
@@ -17,12 +18,12 @@ use crate::progress::ProgressLine;
 ///
 /// # Errors
 /// Trouble with stdout.
-pub fn run(arguments: &Run) -> io::Result<Exit> {
+pub fn run(arguments: &Run, registry: &Registry) -> io::Result<Exit> {
     let member = match cluster::role_from_env() {
         Ok(member) => member,
         Err(error) => return Ok(died(&error)),
     };
-    let loaded = match pipeline::load(&arguments.pipeline) {
+    let loaded = match pipeline::load(&arguments.pipeline, registry) {
         Ok(loaded) => loaded,
         Err(message) => {
             output::tell(&format!("error: {message}"));

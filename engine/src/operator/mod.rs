@@ -16,6 +16,7 @@ mod params;
 mod registry;
 mod spec;
 mod traits;
+pub mod units;
 mod value;
 
 pub use context::{BuildContext, Finding, Model, Models, Placement, Setting, Store, Stores, Wish};

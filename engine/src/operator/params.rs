@@ -1,5 +1,8 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
+
+use super::units::{format_bytes, format_duration};
 
 /// What a parameter's value may be.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,6 +39,52 @@ pub enum ParamType {
     Store,
     /// A list of such values.
     List(&'static ParamType),
+}
+
+/// What is allowed, as messages and help say it: `a whole number from 1 to 512`.
+impl fmt::Display for ParamType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            ParamType::Bool => f.write_str("true or false"),
+            ParamType::Int { min, max } => {
+                f.write_str("a whole number")?;
+                let (low, high) = (
+                    (min > i64::MIN).then_some(min),
+                    (max < i64::MAX).then_some(max),
+                );
+                write_range(f, low, high)
+            }
+            ParamType::Float { min, max } => {
+                f.write_str("a number")?;
+                let (low, high) = (
+                    (min > f64::MIN).then_some(min),
+                    (max < f64::MAX).then_some(max),
+                );
+                write_range(f, low, high)
+            }
+            ParamType::Text => f.write_str("text"),
+            ParamType::Choice(words) => write!(f, "one of {}", words.join(", ")),
+            ParamType::Duration => f.write_str("a length of time such as 300ms, 4s, 20m or 1h"),
+            ParamType::Bytes => f.write_str("an amount of memory such as 512MB, 4GiB or 1000"),
+            ParamType::Uri => f.write_str("a path or URI"),
+            ParamType::Model => f.write_str("the name of a model"),
+            ParamType::Store => f.write_str("the name of a store"),
+            ParamType::List(inner) => write!(f, "a list, each item {inner}"),
+        }
+    }
+}
+
+fn write_range<T: fmt::Display>(
+    f: &mut fmt::Formatter<'_>,
+    low: Option<T>,
+    high: Option<T>,
+) -> fmt::Result {
+    match (low, high) {
+        (None, None) => Ok(()),
+        (Some(low), None) => write!(f, " of {low} or more"),
+        (None, Some(high)) => write!(f, " of {high} or less"),
+        (Some(low), Some(high)) => write!(f, " from {low} to {high}"),
+    }
 }
 
 /// What holds when the file does not give a parameter.
@@ -81,6 +130,30 @@ pub enum ParamValue {
     Bytes(u64),
     /// Of a `List`.
     List(Vec<ParamValue>),
+}
+
+/// As it would be written in the file.
+impl fmt::Display for ParamValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ParamValue::Bool(value) => write!(f, "{value}"),
+            ParamValue::Int(value) => write!(f, "{value}"),
+            ParamValue::Float(value) => write!(f, "{value}"),
+            ParamValue::Text(value) => f.write_str(value),
+            ParamValue::Duration(value) => f.write_str(&format_duration(*value)),
+            ParamValue::Bytes(value) => f.write_str(&format_bytes(*value)),
+            ParamValue::List(values) => {
+                f.write_str("[")?;
+                for (index, value) in values.iter().enumerate() {
+                    if index > 0 {
+                        f.write_str(", ")?;
+                    }
+                    write!(f, "{value}")?;
+                }
+                f.write_str("]")
+            }
+        }
+    }
 }
 
 /// The checked parameters of a stage, defaults filled in.

@@ -1,9 +1,14 @@
 //! The plan: the compiled and placed graph. All that a run will use stands here; the dry run prints it.
 
+mod logical;
+pub mod render;
+
 use std::time::Duration;
 
 use petgraph::graph::{DiGraph, NodeIndex};
 use serde_json::Value as Json;
+
+pub use logical::{LogicalGraph, LogicalInput, LogicalStage};
 
 use crate::operator::{Models, OperatorSpec, Params, Placement, PortKind, Stores, Wish};
 

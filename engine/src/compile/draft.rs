@@ -1,0 +1,346 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::operator::{
+    Model, Models, OperatorSpec, ParamType, ParamValue, Params, PortKind, Setting, Store, Stores,
+    Wish,
+};
+use crate::pipeline::{Diagnostic, Entry, Key, Location, Node};
+use crate::plan::{LogicalGraph, LogicalInput, LogicalStage, Plan};
+
+use super::nearest::suggestion;
+use super::{Options, Source};
+
+/// What the passes work on: the pipeline as far as it is understood.
+pub(super) struct Draft<'a> {
+    pub source: Source<'a>,
+    pub options: &'a Options<'a>,
+    pub diagnostics: Vec<Diagnostic>,
+    /// The sections as written. Filled by parse; substitute replaces variables in it.
+    pub file: File,
+    /// Values from the environment that went into the file, with the variables' names. Never to be printed.
+    pub secrets: Vec<(String, String)>,
+    pub models: BTreeMap<String, Named<Model>>,
+    pub stores: BTreeMap<String, Named<Store>>,
+    /// `limits`, if they are sound.
+    pub limits: Option<Params>,
+    /// The stages, in the order of the file.
+    pub stages: Vec<StageDraft>,
+    pub plan: Option<Plan>,
+}
+
+/// A model or store of the file.
+pub(super) struct Named<T> {
+    /// Where its name stands.
+    pub at: Location,
+    /// `None` if it cannot be used.
+    pub value: Option<T>,
+}
+
+/// Models and stores that can be used.
+#[derive(Default)]
+pub(super) struct Resources {
+    pub models: Models,
+    pub stores: Stores,
+}
+
+/// The sections of a file.
+#[derive(Default)]
+pub(super) struct File {
+    /// Where the key `stages` stands.
+    pub stages_at: Option<Location>,
+    pub name: Option<Node>,
+    pub description: Option<Node>,
+    /// A param's name and the keys of its declaration.
+    pub params: Vec<(Key, Vec<Entry>)>,
+    pub stores: Vec<Entry>,
+    pub models: Vec<Entry>,
+    pub limits: Vec<Entry>,
+}
+
+/// One stage, as far as it is understood.
+pub(super) struct StageDraft {
+    /// Its id and where that stands.
+    pub key: Key,
+    // As written (parse), variables filled in (substitute).
+    pub op: Option<Node>,
+    pub from: Vec<Node>,
+    pub with: Vec<Entry>,
+    pub when: Option<Node>,
+    pub settings: Vec<Entry>,
+    pub retry: Vec<Entry>,
+    /// Whether `from` was written soundly; if not, nothing can be said of what it takes.
+    pub from_is_sound: bool,
+    pub with_is_sound: bool,
+    pub retry_is_sound: bool,
+    // Understood (resolve).
+    pub spec: Option<&'static OperatorSpec>,
+    /// Its parameters, if all of them are sound.
+    pub params: Option<Params>,
+    /// Its settings, if all of them are sound.
+    pub setting_values: Option<Params>,
+    pub retry_values: Option<Params>,
+    pub switched_on: bool,
+    /// What it takes from (shape).
+    pub inputs: Vec<InputDraft>,
+    /// The kinds of its inputs, if they are known and fit (types).
+    pub input_kinds: Option<Vec<PortKind>>,
+    /// The kind of its output, if it is known (types).
+    pub output: Option<PortKind>,
+    /// Why it is left out (prune).
+    pub off: Option<String>,
+    // What it asks for and is asked for (demand).
+    pub demand: Option<serde_json::Value>,
+    pub wishes: Vec<Wish>,
+}
+
+/// One entry of `from`.
+pub(super) struct InputDraft {
+    pub name: String,
+    pub location: Location,
+    /// Its path: `stages.result.from[2]`.
+    pub path: String,
+    /// The stage of that name, if there is one.
+    pub stage: Option<usize>,
+}
+
+impl<'a> Draft<'a> {
+    pub fn new(source: Source<'a>, options: &'a Options<'a>) -> Self {
+        Self {
+            source,
+            options,
+            diagnostics: Vec::new(),
+            file: File::default(),
+            secrets: Vec::new(),
+            models: BTreeMap::new(),
+            stores: BTreeMap::new(),
+            limits: None,
+            stages: Vec::new(),
+            plan: None,
+        }
+    }
+
+    /// Reports a finding.
+    pub fn report(&mut self, found: Diagnostic) {
+        self.diagnostics.push(found);
+    }
+
+    /// The help that goes with an unknown name. Looking for near names takes time; a file with this many mistakes is no
+    /// pipeline.
+    pub fn suggestion<'n>(
+        &self,
+        name: &str,
+        known: impl IntoIterator<Item = &'n str> + Clone,
+    ) -> Option<String> {
+        const MANY: usize = 100;
+        if self.diagnostics.len() > MANY {
+            return None;
+        }
+        suggestion(name, known)
+    }
+
+    /// Whether anything found so far keeps the pipeline from running.
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(Diagnostic::is_error)
+    }
+
+    /// A text from outside the engine, with everything that came from the environment taken out.
+    pub fn redact(&self, text: &str) -> String {
+        // Longest first: one value may be part of another.
+        let mut secrets: Vec<_> = self.secrets.iter().filter(|(_, v)| !v.is_empty()).collect();
+        secrets.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
+        secrets
+            .into_iter()
+            .fold(text.to_string(), |text, (name, value)| {
+                text.replace(value.as_str(), &format!("${{env:{name}}}"))
+            })
+    }
+
+    /// The stages that take from this one, in the order of the file.
+    pub fn consumers(&self, index: usize) -> impl Iterator<Item = usize> + '_ {
+        (0..self.stages.len()).filter(move |consumer| {
+            let inputs = &self.stages[*consumer].inputs;
+            inputs.iter().any(|input| input.stage == Some(index))
+        })
+    }
+
+    /// Stages that are not switched off, inputs before consumers, otherwise in the order of the file. Stages of a cycle,
+    /// and those behind one, are left out.
+    pub fn order(&self) -> Vec<usize> {
+        let mut placed = vec![false; self.stages.len()];
+        let mut order = Vec::new();
+        let ready = |placed: &[bool], index: usize| {
+            let mut inputs = self.stages[index].inputs.iter();
+            inputs.all(|input| {
+                let from = input.stage.map(|stage| (stage, &self.stages[stage]));
+                from.is_none_or(|(stage, draft)| placed[stage] || draft.off.is_some())
+            })
+        };
+        while let Some(next) = (0..self.stages.len()).find(|index| {
+            !placed[*index] && self.stages[*index].off.is_none() && ready(&placed, *index)
+        }) {
+            placed[next] = true;
+            order.push(next);
+        }
+        order
+    }
+
+    /// The models and stores that can be used.
+    pub fn resources(&self) -> Resources {
+        let models = self.models.iter();
+        let stores = self.stores.iter();
+        Resources {
+            models: models
+                .filter_map(|(name, model)| Some((name.clone(), model.value.clone()?)))
+                .collect(),
+            stores: stores
+                .filter_map(|(name, store)| Some((name.clone(), store.value.clone()?)))
+                .collect(),
+        }
+    }
+
+    /// The models and stores that stages use which are not switched off.
+    pub fn used_resources(&self) -> Resources {
+        let mut resources = self.resources();
+        let names = |wanted: ParamType| {
+            let mut names = BTreeSet::new();
+            for stage in self.stages.iter().filter(|stage| stage.off.is_none()) {
+                let specs = stage.spec.map_or(&[][..], |spec| spec.params);
+                for spec in specs {
+                    let value = stage
+                        .params
+                        .as_ref()
+                        .and_then(|params| params.get(spec.name));
+                    if let Some(value) = value {
+                        collect_names(&wanted, &spec.ty, value, &mut names);
+                    }
+                }
+            }
+            names
+        };
+        let (models, stores) = (names(ParamType::Model), names(ParamType::Store));
+        resources.models.retain(|name, _| models.contains(name));
+        resources.stores.retain(|name, _| stores.contains(name));
+        resources
+    }
+
+    /// The graph to look at. The diagnostics have to be complete.
+    pub fn logical(&self) -> LogicalGraph {
+        let text = |node: &Option<Node>| node.as_ref().and_then(Node::text).map(str::to_string);
+        let stages = self.stages.iter().map(|stage| LogicalStage {
+            id: stage.key.text.clone(),
+            op: text(&stage.op).unwrap_or_default(),
+            spec: stage.spec,
+            inputs: stage
+                .inputs
+                .iter()
+                .map(|input| LogicalInput {
+                    name: input.name.clone(),
+                    stage: input.stage,
+                })
+                .collect(),
+            output: stage.output,
+            off: stage.off.clone(),
+            diagnostics: self
+                .diagnostics
+                .iter()
+                .filter(|found| found.concerns_stage(&stage.key.text))
+                .cloned()
+                .collect(),
+        });
+        LogicalGraph {
+            name: text(&self.file.name).unwrap_or_default(),
+            description: text(&self.file.description),
+            stages: stages.collect(),
+        }
+    }
+}
+
+/// Adds the names that a value gives for something of the wanted type.
+fn collect_names(
+    wanted: &ParamType,
+    ty: &ParamType,
+    value: &ParamValue,
+    names: &mut BTreeSet<String>,
+) {
+    match (ty, value) {
+        (ParamType::List(inner), ParamValue::List(values)) => {
+            for value in values {
+                collect_names(wanted, inner, value, names);
+            }
+        }
+        (ty, ParamValue::Text(name)) if ty == wanted => {
+            names.insert(name.clone());
+        }
+        _ => {}
+    }
+}
+
+impl StageDraft {
+    /// A stage of which nothing but the id is known.
+    pub fn new(key: Key) -> Self {
+        Self {
+            key,
+            op: None,
+            from: Vec::new(),
+            with: Vec::new(),
+            when: None,
+            settings: Vec::new(),
+            retry: Vec::new(),
+            from_is_sound: true,
+            with_is_sound: true,
+            retry_is_sound: true,
+            spec: None,
+            params: None,
+            setting_values: None,
+            retry_values: None,
+            switched_on: true,
+            inputs: Vec::new(),
+            input_kinds: None,
+            output: None,
+            off: None,
+            demand: None,
+            wishes: Vec::new(),
+        }
+    }
+
+    /// What its operator is told of it, if all of that is sound.
+    pub fn setting<'s>(&'s self, resources: &'s Resources) -> Option<Setting<'s>> {
+        Some(Setting {
+            stage: &self.key.text,
+            params: self.params.as_ref()?,
+            inputs: self.input_kinds.as_ref()?,
+            models: &resources.models,
+            stores: &resources.stores,
+        })
+    }
+
+    /// The path of the stage, or of a key in it.
+    pub fn path(&self, key: &str) -> String {
+        let path = format!("stages.{}", self.key.text);
+        if key.is_empty() {
+            path
+        } else {
+            format!("{path}.{key}")
+        }
+    }
+
+    /// Whether it is known to give nothing.
+    pub fn is_sink(&self) -> bool {
+        self.spec.is_some_and(OperatorSpec::is_sink)
+    }
+
+    /// Whether it is known to take nothing.
+    pub fn is_source(&self) -> bool {
+        self.spec.is_some_and(OperatorSpec::is_source)
+    }
+
+    /// Where a finding about one of its parameters stands: the parameter if it is written, else the stage.
+    pub fn place_of(&self, param: Option<&str>) -> (String, Location) {
+        let Some(param) = param else {
+            return (self.path(""), self.key.location);
+        };
+        let entry = self.with.iter().find(|entry| entry.key.text == param);
+        let at = entry.map_or(self.key.location, |entry| entry.value.location);
+        (self.path(&format!("with.{param}")), at)
+    }
+}

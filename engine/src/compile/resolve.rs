@@ -1,0 +1,286 @@
+//! **resolve**: names and values are understood.
+//!
+//! Before: values are as written, variables filled in. After: models, stores and limits are read and checked; each stage
+//! has its operator, if there is one of that name, and its parameters with defaults filled in, if all of them are sound and
+//! all models and stores they name can be used. How stages are wired is not looked at.
+
+use crate::operator::{Model, ParamSpec, ParamType, ParamValue, Store};
+use crate::pipeline::format;
+use crate::pipeline::{Code, Content, Diagnostic, Location, Node, ScalarValue, join, quoted};
+
+use super::draft::{Draft, Named};
+use super::typed::{read_params, read_value};
+
+pub(super) fn resolve(draft: &mut Draft<'_>) {
+    models(draft);
+    stores(draft);
+    let limits = std::mem::take(&mut draft.file.limits);
+    draft.limits = read_params(
+        draft,
+        "limits",
+        Location::at(1, 1),
+        "`limits`",
+        format::LIMITS,
+        &limits,
+    );
+    draft.file.limits = limits;
+    let mut uses = Uses::default();
+    for index in 0..draft.stages.len() {
+        operator(draft, index);
+        parameters(draft, index, &mut uses);
+        settings(draft, index);
+    }
+    report_unused(draft, &uses);
+}
+
+fn models(draft: &mut Draft<'_>) {
+    for entry in std::mem::take(&mut draft.file.models) {
+        let path = join("models", &entry.key.text);
+        let model = match read_value(&ParamType::Uri, &entry.value, &path) {
+            Ok(value) => {
+                let folder = std::path::PathBuf::from(value.to_string());
+                match (draft.options.registry.checks.model)(&folder) {
+                    Ok(facts) => Some(Model {
+                        path: folder,
+                        facts,
+                    }),
+                    Err(message) => {
+                        let message = draft.redact(&message);
+                        let at = entry.value.location;
+                        draft.report(Diagnostic::error(Code::BadModel, path, at, message));
+                        None
+                    }
+                }
+            }
+            Err(problems) => {
+                draft.diagnostics.extend(problems);
+                None
+            }
+        };
+        let at = entry.key.location;
+        draft
+            .models
+            .insert(entry.key.text, Named { at, value: model });
+    }
+}
+
+fn stores(draft: &mut Draft<'_>) {
+    for entry in std::mem::take(&mut draft.file.stores) {
+        let path = join("stores", &entry.key.text);
+        let at = entry.value.location;
+        let mut store = None;
+        let problem = match &entry.value.content {
+            _ if entry.value.is_broken() => None,
+            Content::Map(keys) if keys.iter().any(|key| key.key.text == "type") => {
+                let settings = entry.value.to_json();
+                match (draft.options.registry.checks.store)(&settings) {
+                    Ok(()) => {
+                        store = Some(Store { settings });
+                        None
+                    }
+                    Err(message) => {
+                        let message = draft.redact(&message);
+                        Some(Diagnostic::error(Code::BadStore, path, at, message))
+                    }
+                }
+            }
+            Content::Map(_) => {
+                let message = "no `type` is given";
+                Some(Diagnostic::error(
+                    Code::MissingKey,
+                    join(&path, "type"),
+                    at,
+                    message,
+                ))
+            }
+            _ => {
+                let message = format!(
+                    "expected a mapping with a `type`, got {}",
+                    entry.value.shown()
+                );
+                Some(Diagnostic::error(Code::WrongShape, path, at, message))
+            }
+        };
+        draft.diagnostics.extend(problem);
+        let at = entry.key.location;
+        draft
+            .stores
+            .insert(entry.key.text, Named { at, value: store });
+    }
+}
+
+fn operator(draft: &mut Draft<'_>, index: usize) {
+    let Some(op) = &draft.stages[index].op else {
+        return;
+    };
+    let Some(name) = op.text() else { return };
+    let registry = draft.options.registry;
+    if let Some(spec) = registry.get(name) {
+        draft.stages[index].spec = Some(spec);
+        return;
+    }
+    let message = format!("unknown operator {}", op.shown());
+    let path = draft.stages[index].path("op");
+    let help = draft.suggestion(
+        name,
+        registry.iter().map(|spec| spec.name).collect::<Vec<_>>(),
+    );
+    let found = Diagnostic::error(Code::UnknownOperator, path, op.location, message);
+    draft.report(found.with_help(help));
+}
+
+/// Which models and stores stages use.
+#[derive(Default)]
+struct Uses {
+    models: Vec<String>,
+    stores: Vec<String>,
+    /// Whether some stage's parameters are not understood: it may use anything.
+    is_open: bool,
+}
+
+fn parameters(draft: &mut Draft<'_>, index: usize, uses: &mut Uses) {
+    let stage = &mut draft.stages[index];
+    let (Some(spec), true) = (stage.spec, stage.with_is_sound) else {
+        uses.is_open = true;
+        return;
+    };
+    let (path, at) = (stage.path("with"), stage.key.location);
+    let with = std::mem::take(&mut stage.with);
+    let owner = format!("`{}`", spec.name);
+    let params = read_params(draft, &path, at, &owner, spec.params, &with);
+    draft.stages[index].with = with;
+    let Some(params) = params else {
+        uses.is_open = true;
+        return;
+    };
+    let mut is_sound = true;
+    for spec in spec.params {
+        if let Some(value) = params.get(spec.name) {
+            is_sound &= resources(draft, index, spec, &spec.ty, value, uses);
+        }
+    }
+    draft.stages[index].params = is_sound.then_some(params);
+}
+
+/// Checks the models and stores that a value names. Whether all of them can be used.
+fn resources(
+    draft: &mut Draft<'_>,
+    index: usize,
+    spec: &ParamSpec,
+    ty: &ParamType,
+    value: &ParamValue,
+    uses: &mut Uses,
+) -> bool {
+    let (code, what, state, known) = match (ty, value) {
+        (ParamType::List(inner), ParamValue::List(values)) => {
+            let mut is_sound = true;
+            for value in values {
+                is_sound &= resources(draft, index, spec, inner, value, uses);
+            }
+            return is_sound;
+        }
+        (ParamType::Model, ParamValue::Text(name)) => {
+            uses.models.push(name.clone());
+            let state = draft.models.get(name).map(|model| model.value.is_some());
+            let known: Vec<&str> = draft.models.keys().map(String::as_str).collect();
+            (Code::UnknownModel, "model", state, known)
+        }
+        (ParamType::Store, ParamValue::Text(name)) => {
+            uses.stores.push(name.clone());
+            let state = draft.stores.get(name).map(|store| store.value.is_some());
+            let known: Vec<&str> = draft.stores.keys().map(String::as_str).collect();
+            (Code::UnknownStore, "store", state, known)
+        }
+        _ => return true,
+    };
+    if let Some(can_be_used) = state {
+        return can_be_used;
+    }
+    uses.is_open = true;
+    let name = value.to_string();
+    let help = draft.suggestion(&name, known);
+    let help = help.or_else(|| Some(format!("list it under `{what}s`")));
+    let stage = &draft.stages[index];
+    let (path, at) = stage.place_of(Some(spec.name));
+    let message = format!(
+        "the pipeline has no {what} {}",
+        quoted(&draft.redact(&name))
+    );
+    draft.report(Diagnostic::error(code, path, at, message).with_help(help));
+    false
+}
+
+fn settings(draft: &mut Draft<'_>, index: usize) {
+    let stage = &mut draft.stages[index];
+    let (path, at) = (stage.path(""), stage.key.location);
+    let (settings, retry) = (
+        std::mem::take(&mut stage.settings),
+        std::mem::take(&mut stage.retry),
+    );
+    let setting_values = read_params(
+        draft,
+        &path,
+        at,
+        "a stage",
+        format::STAGE_SETTINGS,
+        &settings,
+    );
+    let retry_path = join(&path, "retry");
+    let retry_values = read_params(draft, &retry_path, at, "`retry`", format::RETRY, &retry);
+    let when = draft.stages[index].when.take();
+    let switched_on = when
+        .as_ref()
+        .is_none_or(|node| switched_on(draft, index, node));
+    let stage = &mut draft.stages[index];
+    stage.settings = settings;
+    stage.retry = retry;
+    stage.setting_values = setting_values;
+    stage.retry_values = retry_values.filter(|_| stage.retry_is_sound);
+    stage.switched_on = switched_on;
+}
+
+fn switched_on(draft: &mut Draft<'_>, index: usize, node: &Node) -> bool {
+    if matches!(&node.content, Content::Scalar(scalar) if scalar.value == ScalarValue::Null) {
+        return true;
+    }
+    match read_value(&ParamType::Bool, node, &draft.stages[index].path("when")) {
+        Ok(value) => value != ParamValue::Bool(false),
+        Err(problems) => {
+            draft.diagnostics.extend(problems);
+            true
+        }
+    }
+}
+
+/// Warns of models and stores that nothing uses, unless a stage that is not understood may.
+fn report_unused(draft: &mut Draft<'_>, uses: &Uses) {
+    if uses.is_open {
+        return;
+    }
+    let mut found = Vec::new();
+    for (name, model) in &draft.models {
+        if !uses.models.contains(name) {
+            let message = format!("no stage uses model {}", quoted(name));
+            let path = join("models", name);
+            found.push(Diagnostic::warning(
+                Code::UnusedModel,
+                path,
+                model.at,
+                message,
+            ));
+        }
+    }
+    for (name, store) in &draft.stores {
+        if !uses.stores.contains(name) {
+            let message = format!("no stage uses store {}", quoted(name));
+            let path = join("stores", name);
+            found.push(Diagnostic::warning(
+                Code::UnusedStore,
+                path,
+                store.at,
+                message,
+            ));
+        }
+    }
+    draft.diagnostics.extend(found);
+}

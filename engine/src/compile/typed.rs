@@ -1,0 +1,272 @@
+//! Reading values as the type that their place asks for.
+
+use crate::operator::units::{parse_bytes, parse_duration};
+use crate::operator::{Fallback, ParamSpec, ParamType, ParamValue, Params};
+use crate::pipeline::{
+    Code, Content, Diagnostic, Entry, Location, Node, Scalar, ScalarValue, join, quoted, read,
+};
+
+use super::draft::Draft;
+use super::nearest::nearest;
+
+/// Reads a value. The problems are empty if it is broken and that was reported already.
+pub(super) fn read_value(
+    ty: &ParamType,
+    node: &Node,
+    path: &str,
+) -> Result<ParamValue, Vec<Diagnostic>> {
+    let (code, help) = match (&node.content, ty) {
+        (Content::Broken, _) => return Err(Vec::new()),
+        (Content::List(nodes), ParamType::List(inner)) => return read_list(inner, nodes, path),
+        (Content::Scalar(scalar), _) => match read_scalar(ty, scalar) {
+            Ok(value) => return Ok(value),
+            Err(misfit) => misfit,
+        },
+        (Content::List(_) | Content::Map(_), _) => (Code::WrongType, None),
+    };
+    let message = format!("expected {ty}, got {}", node.shown());
+    let found = Diagnostic::error(code, path, node.location, message);
+    Err(vec![found.with_help(help)])
+}
+
+fn read_list(inner: &ParamType, nodes: &[Node], path: &str) -> Result<ParamValue, Vec<Diagnostic>> {
+    let mut values = Vec::new();
+    let mut problems = Vec::new();
+    let mut is_broken = false;
+    for (index, node) in nodes.iter().enumerate() {
+        match read_value(inner, node, &format!("{path}[{index}]")) {
+            Ok(value) => values.push(value),
+            Err(found) => {
+                is_broken = true;
+                problems.extend(found);
+            }
+        }
+    }
+    if is_broken {
+        Err(problems)
+    } else {
+        Ok(ParamValue::List(values))
+    }
+}
+
+/// Why a single value does not fit, and how to mend it.
+type Misfit = (Code, Option<String>);
+
+fn read_scalar(ty: &ParamType, scalar: &Scalar) -> Result<ParamValue, Misfit> {
+    const WRONG_TYPE: Misfit = (Code::WrongType, None);
+    const OUT_OF_RANGE: Misfit = (Code::OutOfRange, None);
+    let text = scalar.text.as_str();
+    let is_text = scalar.value == ScalarValue::Text;
+    match *ty {
+        ParamType::Bool => match (scalar.value, scalar.loose, text) {
+            (ScalarValue::Bool(value), ..) => Ok(ParamValue::Bool(value)),
+            (_, true, "true") => Ok(ParamValue::Bool(true)),
+            (_, true, "false") => Ok(ParamValue::Bool(false)),
+            _ => Err(WRONG_TYPE),
+        },
+        ParamType::Int { min, max } => {
+            let value = match scalar.value {
+                ScalarValue::Int(value) => value,
+                _ if scalar.loose => text.parse().map_err(|_| WRONG_TYPE)?,
+                _ => return Err(WRONG_TYPE),
+            };
+            let is_in_range = (min..=max).contains(&value);
+            is_in_range
+                .then_some(ParamValue::Int(value))
+                .ok_or(OUT_OF_RANGE)
+        }
+        ParamType::Float { min, max } => {
+            let value = match scalar.value {
+                ScalarValue::Int(value) => value as f64,
+                ScalarValue::Float(value) => value,
+                _ if scalar.loose => text.parse().map_err(|_| WRONG_TYPE)?,
+                _ => return Err(WRONG_TYPE),
+            };
+            let is_in_range = (min..=max).contains(&value);
+            is_in_range
+                .then_some(ParamValue::Float(value))
+                .ok_or(OUT_OF_RANGE)
+        }
+        ParamType::Text | ParamType::Uri | ParamType::Model | ParamType::Store => {
+            match scalar.value {
+                ScalarValue::Text if text.is_empty() && *ty != ParamType::Text => Err(OUT_OF_RANGE),
+                ScalarValue::Text | ScalarValue::Int(_) | ScalarValue::Float(_) => {
+                    Ok(ParamValue::Text(text.to_string()))
+                }
+                ScalarValue::Bool(_) => {
+                    let help = "put quotes around it if it is meant as text".to_string();
+                    Err((Code::WrongType, Some(help)))
+                }
+                ScalarValue::Null => Err(WRONG_TYPE),
+            }
+        }
+        ParamType::Choice(words) => {
+            if words.contains(&text) {
+                return Ok(ParamValue::Text(text.to_string()));
+            }
+            let near = nearest(text, words.iter().copied()).filter(|_| !scalar.secret);
+            let help = near.map(|word| format!("did you mean `{word}`?"));
+            Err((
+                if is_text {
+                    Code::OutOfRange
+                } else {
+                    Code::WrongType
+                },
+                help,
+            ))
+        }
+        ParamType::Duration => match parse_duration(text) {
+            Some(value) => Ok(ParamValue::Duration(value)),
+            None if text.parse::<f64>().is_ok() && !scalar.secret => {
+                Err((Code::WrongType, Some(format!("add a unit: {text}s"))))
+            }
+            None => Err(WRONG_TYPE),
+        },
+        ParamType::Bytes => {
+            let bytes = parse_bytes(text).map(ParamValue::Bytes);
+            bytes.ok_or(WRONG_TYPE)
+        }
+        ParamType::List(_) => {
+            let is_something = scalar.value != ScalarValue::Null && !scalar.secret;
+            let help = is_something.then(|| format!("write it as a list: [{text}]"));
+            Err((Code::WrongType, help))
+        }
+    }
+}
+
+/// Reads keys and values as these parameters and fills in defaults. `None` if anything about them is wrong, which is then
+/// reported. `owner` is what messages call the thing that has the parameters.
+pub(super) fn read_params(
+    draft: &mut Draft<'_>,
+    path: &str,
+    at: Location,
+    owner: &str,
+    specs: &'static [ParamSpec],
+    entries: &[Entry],
+) -> Option<Params> {
+    let mut params = Params::default();
+    let mut is_sound = true;
+    let names = || specs.iter().map(|spec| spec.name);
+    let mut meant = Vec::new();
+    for Entry { key, value } in entries {
+        let path = join(path, &key.text);
+        let Some(spec) = specs.iter().find(|spec| spec.name == key.text) else {
+            meant.extend(nearest(&key.text, names()));
+            let message = match specs.len() {
+                0 => format!("{owner} has no parameters, got {}", quoted(&key.text)),
+                _ => format!("{owner} has no parameter {}", quoted(&key.text)),
+            };
+            let help = draft.suggestion(&key.text, names());
+            let found = Diagnostic::error(Code::UnknownParameter, path, key.location, message);
+            draft.report(found.with_help(help));
+            is_sound = false;
+            continue;
+        };
+        match read_value(&spec.ty, value, &path) {
+            Ok(value) => params.insert(spec.name, value),
+            Err(problems) => {
+                draft.diagnostics.extend(problems);
+                is_sound = false;
+            }
+        }
+    }
+    for spec in specs {
+        let is_given = entries.iter().any(|entry| entry.key.text == spec.name);
+        if is_given {
+            continue;
+        }
+        let path = join(path, spec.name);
+        match spec.fallback {
+            Fallback::Absent => {}
+            Fallback::Is(text) => match read_default(&spec.ty, text) {
+                Some(value) => params.insert(spec.name, value),
+                None => {
+                    let message =
+                        format!("the default {} of {owner} is not {}", quoted(text), spec.ty);
+                    let found = Diagnostic::error(Code::BadDefault, path, at, message);
+                    draft.report(found.with_help("this is a bug in the operator".to_string()));
+                    is_sound = false;
+                }
+            },
+            // A required parameter that is only misspelt was reported as that.
+            Fallback::Required if meant.contains(&spec.name) => is_sound = false,
+            Fallback::Required => {
+                let message = format!("{owner} needs {}, {}", quoted(spec.name), spec.ty);
+                draft.report(Diagnostic::error(Code::MissingParameter, path, at, message));
+                is_sound = false;
+            }
+        }
+    }
+    is_sound.then_some(params)
+}
+
+/// A default as its operator writes it: as in the file, but without the need for quotes.
+fn read_default(ty: &ParamType, text: &str) -> Option<ParamValue> {
+    match ty {
+        ParamType::List(_) => read_value(ty, &read(text.as_bytes()).0?, "").ok(),
+        _ => read_scalar(ty, &Scalar::loose(text)).ok(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn value(ty: &ParamType, text: &str) -> Result<ParamValue, String> {
+        let node = read(text.as_bytes()).0.unwrap();
+        read_value(ty, &node, "p").map_err(|problems| problems[0].to_string())
+    }
+
+    #[test]
+    fn whole_numbers_have_a_range() {
+        const FRAMES: ParamType = ParamType::Int { min: 1, max: 512 };
+        assert_eq!(value(&FRAMES, "48"), Ok(ParamValue::Int(48)));
+        for wrong in [
+            "0",
+            "513",
+            "1.5",
+            "'48'",
+            "[1]",
+            "99999999999999999999",
+            "~",
+            "-0x1",
+        ] {
+            assert!(value(&FRAMES, wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_none_are_refused() {
+        const SHARE: ParamType = ParamType::Float { min: 0.0, max: 1.0 };
+        assert_eq!(value(&SHARE, "1"), Ok(ParamValue::Float(1.0)));
+        for wrong in [".nan", ".inf", "-.inf", "1e400", "2"] {
+            assert!(value(&SHARE, wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn text_keeps_how_a_number_was_written() {
+        let text = |text: &str| Ok(ParamValue::Text(text.to_string()));
+        assert_eq!(value(&ParamType::Text, "1.10"), text("1.10"));
+        assert_eq!(value(&ParamType::Text, "''"), text(""));
+        assert!(value(&ParamType::Uri, "''").is_err());
+        assert!(value(&ParamType::Text, "true").is_err());
+    }
+
+    #[test]
+    fn lists_tell_which_item_is_wrong() {
+        const TIERS: ParamType = ParamType::List(&ParamType::Choice(&["cpfs", "oss"]));
+        assert!(value(&TIERS, "[cpfs, oss]").is_ok());
+        insta::assert_snapshot!(
+            value(&TIERS, "[cpfs, osss]").unwrap_err(),
+            @"PLACEHOLDER"
+        );
+        insta::assert_snapshot!(value(&TIERS, "cpfs").unwrap_err(), @"PLACEHOLDER");
+    }
+
+    #[test]
+    fn a_length_of_time_without_a_unit_is_told_how_to_get_one() {
+        insta::assert_snapshot!(value(&ParamType::Duration, "4").unwrap_err(), @"PLACEHOLDER");
+    }
+}

@@ -1,0 +1,133 @@
+//! **types**: what flows fits where it flows.
+//!
+//! Before: inputs are tied to stages. After: each stage knows the kinds of its inputs and of its output, unless something
+//! already reported leaves them open. Where an operator can be wired in one way only, its kinds are known even behind a
+//! broken stage, so a mistake spreads no further than it has to.
+
+use crate::operator::{OperatorSpec, PortKind, Ports, Signature};
+use crate::pipeline::{Code, Diagnostic, quoted};
+
+use super::draft::Draft;
+
+pub(super) fn types(draft: &mut Draft<'_>) {
+    let order = draft.order();
+    let behind_cycles = (0..draft.stages.len()).filter(|index| !order.contains(index));
+    let all: Vec<usize> = order.iter().copied().chain(behind_cycles).collect();
+    for index in all {
+        let Some(spec) = draft.stages[index].spec else {
+            continue;
+        };
+        match spec.ports {
+            Ports::Fixed(ways) => fixed(draft, index, spec, ways),
+            Ports::Gather { accepts, output } => gather(draft, index, spec, accepts, output),
+        }
+    }
+}
+
+/// The kinds of a stage's inputs; `None` where a mistake leaves one open.
+fn given(draft: &Draft<'_>, index: usize) -> Vec<Option<PortKind>> {
+    let inputs = draft.stages[index].inputs.iter();
+    inputs
+        .map(|input| input.stage.and_then(|from| draft.stages[from].output))
+        .collect()
+}
+
+fn fixed(draft: &mut Draft<'_>, index: usize, spec: &OperatorSpec, ways: &[Signature]) {
+    let given = given(draft, index);
+    let stage = &draft.stages[index];
+    // Without a `from` that can be relied on, nothing is wrong with the kinds; that was reported.
+    let is_open = !stage.from_is_sound || given.is_empty() || spec.is_source();
+    let fits = |way: &&Signature| {
+        let pairs = given.iter().zip(way.inputs);
+        is_open
+            || (given.len() == way.inputs.len()
+                && pairs
+                    .into_iter()
+                    .all(|(given, wanted)| given.is_none_or(|kind| kind == *wanted)))
+    };
+    let mut fitting: Vec<&Signature> = ways.iter().filter(fits).collect();
+    if fitting.is_empty() {
+        let allowed: Vec<String> = ways.iter().map(|way| list(way.inputs)).collect();
+        let message = format!(
+            "{} takes {}, got {}",
+            quoted(spec.name),
+            allowed.join(" or "),
+            list(
+                &given
+                    .iter()
+                    .map(|kind| kind.unwrap_or(PortKind("?")))
+                    .collect::<Vec<_>>()
+            )
+        );
+        let at = stage
+            .inputs
+            .first()
+            .map_or(stage.key.location, |input| input.location);
+        draft.report(Diagnostic::error(
+            Code::WrongInputs,
+            stage.path("from"),
+            at,
+            message,
+        ));
+        // What it gives may be known all the same.
+        fitting = ways.iter().collect();
+        draft.stages[index].output = agreed(&fitting, |way| way.output).flatten();
+        return;
+    }
+    let stage = &mut draft.stages[index];
+    stage.output = agreed(&fitting, |way| way.output).flatten();
+    stage.input_kinds = agreed(&fitting, |way| way.inputs).map(<[PortKind]>::to_vec);
+}
+
+/// What all ways say alike.
+fn agreed<T: PartialEq>(ways: &[&Signature], part: impl Fn(&Signature) -> T) -> Option<T> {
+    let first = part(ways.first()?);
+    ways.iter().all(|way| part(way) == first).then_some(first)
+}
+
+fn gather(
+    draft: &mut Draft<'_>,
+    index: usize,
+    spec: &OperatorSpec,
+    accepts: &[PortKind],
+    output: PortKind,
+) {
+    let given = given(draft, index);
+    let mut found = Vec::new();
+    for (input, kind) in draft.stages[index].inputs.iter().zip(&given) {
+        let Some(kind) = kind.filter(|kind| !accepts.contains(kind)) else {
+            continue;
+        };
+        let allowed: Vec<&str> = accepts.iter().map(|kind| kind.0).collect();
+        let message = format!(
+            "{} takes {}, got {kind} from {}",
+            quoted(spec.name),
+            allowed.join(", "),
+            quoted(&input.name)
+        );
+        let path = &*input.path;
+        found.push(Diagnostic::error(
+            Code::WrongInputs,
+            path,
+            input.location,
+            message,
+        ));
+    }
+    let stage = &mut draft.stages[index];
+    stage.output = Some(output);
+    if found.is_empty() && stage.from_is_sound {
+        stage.input_kinds = given.into_iter().collect();
+    }
+    draft.diagnostics.extend(found);
+}
+
+/// `(video, regions)`, or `nothing`.
+fn list(kinds: &[PortKind]) -> String {
+    match kinds {
+        [] => "nothing".to_string(),
+        kinds => {
+            let names: Vec<&str> = kinds.iter().map(|kind| kind.0).collect();
+            format!("({})", names.join(", "))
+        }
+    }
+}

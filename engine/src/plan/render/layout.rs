@@ -1,0 +1,104 @@
+use crate::pipeline::one_line;
+
+/// Columns of the terminal that text is made for.
+pub(super) const COLUMNS: usize = 80;
+
+/// A text in a column of this width: shortened or filled up with spaces.
+pub(super) fn cell(text: &str, width: usize) -> String {
+    let text = shortened(text, width);
+    format!("{text:width$}")
+}
+
+/// The same with the text at the right.
+pub(super) fn cell_right(text: &str, width: usize) -> String {
+    let text = shortened(text, width);
+    format!("{text:>width$}")
+}
+
+fn shortened(text: &str, width: usize) -> String {
+    let text = one_line(text);
+    if text.chars().count() <= width {
+        return text.into_owned();
+    }
+    let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
+/// The width of a column that holds these texts, between a least and a most.
+pub(super) fn column<'a>(
+    texts: impl IntoIterator<Item = &'a str>,
+    least: usize,
+    most: usize,
+) -> usize {
+    let widest = texts.into_iter().map(|text| text.chars().count()).max();
+    widest.unwrap_or(0).clamp(least, most)
+}
+
+/// Breaks a text at spaces into lines of at most this width. A word that is longer is broken where the line ends.
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let width = width.max(8);
+    let text = one_line(text);
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    let mut length = 0;
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        let mut word: Vec<char> = word.chars().collect();
+        if length > 0 && length + 1 + word.len() > width {
+            lines.push(std::mem::take(&mut line));
+            length = 0;
+        }
+        while word.len() > width {
+            lines.push(word.drain(..width).collect());
+        }
+        if length > 0 {
+            line.push(' ');
+            length += 1;
+        }
+        length += word.len();
+        line.extend(word);
+    }
+    if length > 0 || lines.is_empty() {
+        lines.push(line);
+    }
+    lines
+}
+
+/// Writes a line without the spaces at its end.
+pub(super) fn push_line(out: &mut String, line: &str) {
+    out.push_str(line.trim_end());
+    out.push('\n');
+}
+
+/// A heading: what it is on the left, which view on the right.
+pub(super) fn heading(out: &mut String, left: &str, right: &str) {
+    let right_width = right.chars().count();
+    let line = format!("{} {right}", cell(left, COLUMNS - right_width - 1));
+    push_line(out, &line);
+}
+
+/// `1 stage`, `2 stages`.
+pub(super) fn counted(count: usize, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_keep_to_their_width() {
+        let lines = wrap("one two three fourteenletters five", 10);
+        assert_eq!(lines, ["one two", "three", "fourteenle", "tters five"]);
+        assert_eq!(wrap("", 10), [""]);
+        assert_eq!(wrap("a\nb", 10), ["a\\nb"]);
+    }
+
+    #[test]
+    fn cells_have_their_width() {
+        assert_eq!(cell("abc", 5), "abc  ");
+        assert_eq!(cell("abcdef", 4), "abc…");
+        assert_eq!(cell_right("7", 3), "  7");
+    }
+}

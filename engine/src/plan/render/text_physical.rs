@@ -1,0 +1,259 @@
+use serde_json::Value as Json;
+
+use super::lanes::draw;
+use super::layout::{COLUMNS, cell, cell_right, column, counted, heading, push_line, wrap};
+use crate::operator::Executor;
+use crate::operator::units::{format_bytes, format_duration};
+use crate::plan::{Plan, Stage, StageIndex};
+
+pub(super) fn render(plan: &Plan) -> String {
+    let mut out = String::new();
+    heading(&mut out, &plan.name, "physical view");
+    push_line(&mut out, &counted(plan.order.len(), "stage"));
+    out.push('\n');
+    for (name, value) in totals(plan) {
+        push_line(&mut out, &format!("  {} {value}", cell(name, 16)));
+    }
+    out.push('\n');
+    stages(&mut out, plan);
+    resources(&mut out, plan);
+    out
+}
+
+/// What the run as a whole uses, by name.
+pub(super) fn totals(plan: &Plan) -> Vec<(&'static str, String)> {
+    let (limits, threads) = (&plan.limits, &plan.threads);
+    let workers = plan.processes * plan.workers;
+    let all_bytes = limits.memory_bytes.saturating_mul(plan.processes as u64);
+    vec![
+        (
+            "processes",
+            format!(
+                "{}, {} each: {} in all",
+                plan.processes,
+                counted(plan.workers, "worker"),
+                counted(workers, "worker")
+            ),
+        ),
+        (
+            "threads",
+            format!("{} cpu, {} io in each process", threads.cpu, threads.io),
+        ),
+        (
+            "items in flight",
+            format!(
+                "{} a worker, {} in all",
+                limits.items,
+                limits.items.saturating_mul(workers)
+            ),
+        ),
+        (
+            "bytes in flight",
+            format!(
+                "{} a process, {} in all",
+                format_bytes(limits.memory_bytes),
+                format_bytes(all_bytes)
+            ),
+        ),
+        (
+            "epochs",
+            format!(
+                "{} each, at most {} open",
+                counted(limits.epoch_rows, "row"),
+                limits.open_epochs
+            ),
+        ),
+        ("item timeout", format_duration(limits.item_timeout)),
+    ]
+}
+
+const WIDTHS: [usize; 5] = [7, 5, 7, 8, 8];
+
+fn stages(out: &mut String, plan: &Plan) {
+    let position = |index: &StageIndex| plan.order.iter().position(|other| other == index);
+    let consumers: Vec<Vec<usize>> = plan
+        .order
+        .iter()
+        .map(|index| {
+            plan.graph
+                .neighbors(*index)
+                .filter_map(|to| position(&to))
+                .collect()
+        })
+        .collect();
+    let rows = draw(&consumers, &vec!['●'; plan.order.len()]);
+    let stages: Vec<&Stage> = plan.order.iter().map(|index| &plan.graph[*index]).collect();
+    let lane_width = rows.first().map_or(2, |row| row.node.chars().count());
+    let numbers: usize = WIDTHS.iter().map(|width| width + 1).sum();
+    // The names share what the lanes and the numbers leave.
+    let names = COLUMNS.saturating_sub(lane_width + 1 + 2 + numbers);
+    let op_width = column(
+        stages.iter().map(|stage| stage.spec.name),
+        8,
+        (names / 2).max(8),
+    );
+    let id_most = names.saturating_sub(op_width).max(8);
+    let id_width = column(stages.iter().map(|stage| &*stage.id), 5, id_most);
+    let line = |lanes: &str, names: [&str; 2], values: [&str; 5]| {
+        let [runs_on, rest @ ..] = values;
+        let mut line = format!(
+            "{lanes} {} {}  {}",
+            cell(names[0], id_width),
+            cell(names[1], op_width),
+            cell(runs_on, WIDTHS[0])
+        );
+        for (value, width) in rest.into_iter().zip(&WIDTHS[1..]) {
+            line.push(' ');
+            line.push_str(&cell_right(value, *width));
+        }
+        line
+    };
+    let heads = ["runs on", "width", "threads", "attempts", "timeout"];
+    push_line(
+        out,
+        &line(&" ".repeat(lane_width), ["stage", "operator"], heads),
+    );
+    for (stage, row) in stages.iter().zip(&rows) {
+        let values = columns(stage);
+        let values = values.each_ref().map(String::as_str);
+        push_line(out, &line(&row.node, [&stage.id, stage.spec.name], values));
+        for note in notes(stage) {
+            let width = COLUMNS.saturating_sub(lane_width + 5);
+            for (index, text) in wrap(&note, width).into_iter().enumerate() {
+                let indent = if index == 0 { "  " } else { "    " };
+                push_line(out, &format!("{} {indent}{text}", row.rest));
+            }
+        }
+    }
+}
+
+/// Where a stage runs, in a word.
+pub(super) fn runs_on(stage: &Stage) -> String {
+    match (stage.placement.executor, &stage.placement.device) {
+        _ if stage.spec.is_source() => "source".to_string(),
+        _ if stage.spec.is_sink() => "sink".to_string(),
+        (Executor::Io, _) => "io".to_string(),
+        (Executor::Cpu, _) => "cpu".to_string(),
+        (Executor::Device, device) => device.clone().unwrap_or_else(|| "device".to_string()),
+    }
+}
+
+fn columns(stage: &Stage) -> [String; 5] {
+    if stage.spec.is_source() || stage.spec.is_sink() {
+        return [runs_on(stage), "1".into(), "1".into(), "".into(), "".into()];
+    }
+    [
+        runs_on(stage),
+        stage.placement.concurrency.to_string(),
+        stage.placement.threads.to_string(),
+        stage.retry.attempts.to_string(),
+        format_duration(stage.timeout),
+    ]
+}
+
+/// What else there is to say of a stage.
+pub(super) fn notes(stage: &Stage) -> Vec<String> {
+    let mut notes = Vec::new();
+    if stage.spec.is_sink() {
+        notes.push("⇢ exchange: result rows from all workers to one, committed by epoch".into());
+    }
+    let params: Vec<String> = stage
+        .params
+        .iter()
+        .map(|(name, value)| format!("{name} {value}"))
+        .collect();
+    if !params.is_empty() {
+        notes.push(params.join(", "));
+    }
+    if stage.placement.executor == Executor::Device {
+        notes.push(format!(
+            "{} on {}, an item waits {} at most for one",
+            counted(stage.placement.concurrency, "model instance"),
+            runs_on(stage),
+            format_duration(stage.placement.acquire_timeout)
+        ));
+    }
+    if stage.retry.attempts > 1 {
+        notes.push(format!(
+            "pause before another attempt: {}, doubling",
+            format_duration(stage.retry.backoff)
+        ));
+    }
+    if let Some(demand) = &stage.demand {
+        notes.push(format!("asks its inputs for {}", facts(demand)));
+    }
+    if stage.spec.is_source() {
+        notes.push("⇢ exchange: each row to the worker with free credits".into());
+    }
+    notes
+}
+
+fn resources(out: &mut String, plan: &Plan) {
+    let names = plan.models.keys().chain(plan.stores.keys());
+    let name_width = column(names.map(String::as_str), 5, 20);
+    let mut list = |title: &str, entries: Vec<(&String, Vec<String>)>| {
+        if entries.is_empty() {
+            return;
+        }
+        push_line(out, &format!("\n{title}"));
+        for (name, texts) in entries {
+            let width = COLUMNS - name_width - 4;
+            let lines = texts.iter().flat_map(|text| wrap(text, width));
+            for (index, line) in lines.enumerate() {
+                let name = if index == 0 { name.as_str() } else { "" };
+                push_line(out, &format!("  {}  {line}", cell(name, name_width)));
+            }
+        }
+    };
+    let models = plan.models.iter();
+    let models = models.map(|(name, model)| {
+        let facts = facts(&model.facts);
+        let texts = vec![model.path.display().to_string(), facts];
+        (
+            name,
+            texts.into_iter().filter(|text| !text.is_empty()).collect(),
+        )
+    });
+    list("models", models.collect());
+    let stores = plan.stores.iter();
+    let stores = stores.map(|(name, store)| (name, vec![store_line(&store.settings)]));
+    list("stores", stores.collect());
+}
+
+/// The models and stores, a line each.
+pub(super) fn resource_lines(plan: &Plan) -> Vec<String> {
+    let models = plan.models.iter().map(|(name, model)| {
+        format!(
+            "model {name}: {}, {}",
+            model.path.display(),
+            facts(&model.facts)
+        )
+    });
+    let stores = plan.stores.iter();
+    let stores =
+        stores.map(|(name, store)| format!("store {name}: {}", store_line(&store.settings)));
+    models.chain(stores).collect()
+}
+
+/// The type and the root of a store, and nothing else of it.
+fn store_line(settings: &Json) -> String {
+    let text = |key: &str| settings.get(key).and_then(Json::as_str);
+    let parts = [text("type"), text("root")];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
+}
+
+/// JSON for people: `frames 48, size 256`.
+pub(super) fn facts(value: &Json) -> String {
+    match value {
+        Json::Null => String::new(),
+        Json::Object(fields) => {
+            let fields = fields.iter().map(|(key, value)| match value {
+                Json::String(text) => format!("{key} {text}"),
+                other => format!("{key} {other}"),
+            });
+            fields.collect::<Vec<_>>().join(", ")
+        }
+        Json::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

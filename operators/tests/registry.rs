@@ -1,0 +1,260 @@
+//! The contract that every operator of the registry keeps: whoever adds one is held to it without writing a test.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use clipsieve_engine::compile::{Compiled, Machine, Options, Source, compile};
+use clipsieve_engine::operator::{Fallback, OperatorSpec, ParamType, PortKind, Ports};
+use clipsieve_operators::{kinds, registry};
+
+/// A stage that gives each kind, in an order in which they can be written down.
+const GIVERS: [(PortKind, &str, &str); 8] = [
+    (
+        PortKind::RECORD,
+        "videos",
+        "{ op: read_table, with: { uri: clips } }",
+    ),
+    (kinds::VIDEO, "fetched", "{ op: fetch, from: videos }"),
+    (
+        kinds::REGIONS,
+        "regions",
+        "{ op: detect_regions, from: fetched }",
+    ),
+    (kinds::FRAMES, "decoded", "{ op: decode, from: fetched }"),
+    (kinds::CLIP, "clip", "{ op: sample, from: decoded }"),
+    (kinds::CLIPS, "segments", "{ op: windows, from: decoded }"),
+    (kinds::VERDICT, "measured", "{ op: measure, from: clip }"),
+    (
+        PortKind::DOCUMENT,
+        "result",
+        "{ op: aggregate, from: [regions, measured, seg_measured] }",
+    ),
+];
+
+fn compiled(text: &str) -> Compiled {
+    let registry = registry();
+    let options = Options {
+        registry: &registry,
+        sets: &[],
+        env: &|_| None,
+        machine: Machine {
+            cores: 4,
+            memory_bytes: 8 << 30,
+            device: "cpu".to_string(),
+        },
+        processes: 1,
+        workers: 1,
+    };
+    compile(
+        &Source {
+            name: "example.yaml",
+            text: text.as_bytes(),
+        },
+        &options,
+    )
+}
+
+/// A whole pipeline around an operator's example.
+fn around(spec: &OperatorSpec) -> String {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
+    let (id, _) = spec
+        .example
+        .split_once(':')
+        .expect("an example is `id: { … }`");
+    let mut stages: Vec<(String, String)> = GIVERS
+        .iter()
+        .map(|(_, id, stage)| (id.to_string(), stage.to_string()))
+        .collect();
+    stages.insert(
+        7,
+        (
+            "seg_measured".into(),
+            "{ op: measure, from: segments }".into(),
+        ),
+    );
+    stages.push((
+        "table".into(),
+        "{ op: write_table, from: result, with: { uri: out.jsonl } }".into(),
+    ));
+    let example = spec.example[id.len() + 1..].trim().to_string();
+    let output = match spec.ports {
+        Ports::Fixed(ways) => ways[0].output,
+        Ports::Gather { output, .. } => Some(output),
+    };
+    match stages.iter_mut().find(|(known, _)| known == id) {
+        Some((_, stage)) => *stage = example,
+        None => {
+            let at = stages
+                .iter()
+                .position(|(known, _)| known == "result")
+                .expect("an aggregate");
+            let result = stages[at].1.clone();
+            let gathered = match output {
+                Some(kinds::VERDICT | kinds::REGIONS | kinds::VIDEO) => id.to_string(),
+                Some(kinds::CLIP | kinds::CLIPS) => {
+                    stages.insert(
+                        at,
+                        (
+                            "judged".into(),
+                            format!("{{ op: measure, from: {id}, with: {{ key: judged }} }}"),
+                        ),
+                    );
+                    "judged".to_string()
+                }
+                other => panic!(
+                    "`{}`: the example gives {other:?} and is not called as in the other examples",
+                    spec.name
+                ),
+            };
+            let at = stages
+                .iter()
+                .position(|(known, _)| known == "result")
+                .expect("an aggregate");
+            stages[at].1 = result.replace("regions,", &format!("regions, {gathered},"));
+            stages.insert(at.min(7), (id.to_string(), example));
+        }
+    }
+    let model = fixtures.join("vjepa2-tiny");
+    let mut text = format!(
+        "name: example\nstores:\n  crops: {{ type: fs, root: crops }}\n  cpfs: {{ type: fs, root: /mnt/cpfs }}\nmodels:\n  vfx: {}\n  simcam: {}\nstages:\n",
+        model.display(),
+        model.display()
+    );
+    for (id, stage) in stages {
+        text.push_str(&format!("  {id}: {stage}\n"));
+    }
+    text
+}
+
+#[test]
+fn names_are_words_and_unique() {
+    let mut seen = BTreeSet::new();
+    for spec in registry().iter() {
+        assert!(seen.insert(spec.name), "`{}` is listed twice", spec.name);
+        assert!(
+            spec.name
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c == '_'),
+            "`{}`",
+            spec.name
+        );
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/{}.rs", spec.name));
+        let text = std::fs::read_to_string(&file)
+            .unwrap_or_else(|_| panic!("`{}` does not live in {}", spec.name, file.display()));
+        assert!(
+            text.contains(&format!(" {}: OperatorSpec", spec.name.to_uppercase())),
+            "{} has no constant of its name",
+            file.display()
+        );
+    }
+    assert!(seen.len() >= 12);
+}
+
+#[test]
+fn everything_is_documented() {
+    for spec in registry().iter() {
+        let name = spec.name;
+        assert!(
+            !spec.summary.is_empty()
+                && !spec.summary.ends_with('.')
+                && !spec.summary.contains('\n'),
+            "`{name}`: {}",
+            spec.summary
+        );
+        assert!(spec.doc.len() > 80, "`{name}` says too little of itself");
+        let mut seen = BTreeSet::new();
+        for param in spec.params {
+            assert!(
+                seen.insert(param.name),
+                "`{name}` declares `{}` twice",
+                param.name
+            );
+            assert!(
+                param.doc.len() > 15 && param.doc.ends_with('.'),
+                "`{name}.{}`: {}",
+                param.name,
+                param.doc
+            );
+            if let ParamType::Int { min, max } = param.ty {
+                assert!(min < max, "`{name}.{}`", param.name);
+            }
+            if param.fallback == Fallback::Required {
+                assert!(
+                    spec.example.contains(param.name),
+                    "`{name}`: the example leaves out the required `{}`",
+                    param.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_example_compiles_in_a_pipeline() {
+    for spec in registry().iter() {
+        let text = around(spec);
+        let compiled = compiled(&text);
+        let errors: Vec<_> = compiled.errors().map(ToString::to_string).collect();
+        assert!(
+            errors.is_empty(),
+            "`{}`\n{text}\n{}",
+            spec.name,
+            errors.join("\n")
+        );
+        let plan = compiled.plan.expect("a plan without errors");
+        assert!(
+            plan.graph
+                .node_weights()
+                .any(|stage| stage.spec.name == spec.name),
+            "`{}` is not in\n{text}",
+            spec.name
+        );
+    }
+}
+
+#[test]
+fn a_sampler_takes_its_geometry_from_the_model_behind_it() {
+    let spec = registry().get("classify").expect("classify");
+    let plan = compiled(&around(spec)).plan.expect("a plan");
+    let demand = |id: &str| {
+        let stage = plan
+            .graph
+            .node_weights()
+            .find(|stage| stage.id == id)
+            .expect("a stage");
+        stage.demand.clone().expect("a demand")
+    };
+    // The tiny model takes 8 frames of 64 px; nobody asks anything of the windows but `measure`.
+    assert_eq!(
+        (
+            demand("clip")["frames"].as_u64(),
+            demand("clip")["size"].as_u64()
+        ),
+        (Some(8), Some(64))
+    );
+    assert_eq!(
+        (
+            demand("segments")["frames"].as_u64(),
+            demand("segments")["size"].as_u64()
+        ),
+        (Some(48), Some(256))
+    );
+}
+
+#[test]
+fn a_sampler_that_contradicts_its_model_is_refused_with_both_numbers() {
+    let text = around(registry().get("classify").expect("classify")).replace(
+        "{ op: sample, from: decoded }",
+        "{ op: sample, from: decoded, with: { size: 224 } }",
+    );
+    let compiled = compiled(&text);
+    let errors: Vec<_> = compiled.errors().map(ToString::to_string).collect();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(
+        errors[0].contains("224")
+            && errors[0].contains("64")
+            && errors[0].contains("stages.clip.with.size"),
+        "{}",
+        errors[0]
+    );
+}
