@@ -14,9 +14,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::operator::Operator;
-use timely::dataflow::{Scope, StreamVec};
 use timely::scheduling::activate::{Activator, SyncActivator};
 
 use super::message::{CreditNote, Epoch};
@@ -107,11 +107,7 @@ impl Account {
 }
 
 /// Brings the notes of all workers to the account of worker 0.
-pub(super) fn collect<'scope>(
-    _scope: Scope<'scope, Epoch>,
-    notes: StreamVec<'scope, Epoch, CreditNote>,
-    account: Rc<RefCell<Account>>,
-) {
+pub(super) fn collect(notes: StreamVec<'_, Epoch, CreditNote>, account: Rc<RefCell<Account>>) {
     notes.sink(
         Exchange::new(|_: &CreditNote| 0),
         "credits",

@@ -66,7 +66,7 @@ pub(super) fn lower(worker: &mut Worker, shared: &Shared) {
             item_timeout: plan.limits.item_timeout,
         };
         let (items, notes) = enter::build(scope, entries, entrance);
-        credits::collect(scope, notes, account);
+        credits::collect(notes, account);
 
         let mut streams = HashMap::from([(shared.ends.source, items)]);
         let mut outlets = if index == 0 {
@@ -88,7 +88,7 @@ pub(super) fn lower(worker: &mut Worker, shared: &Shared) {
             } else if shared.ends.sinks.contains(at) {
                 for (answers, last) in inputs.into_iter().zip(&stage.inputs) {
                     let rows = sink::leave(answers, id(last), shared.reaper.clone());
-                    sink::gather(scope, rows, outlets.next());
+                    sink::gather(rows, outlets.next());
                 }
             }
         }

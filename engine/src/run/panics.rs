@@ -10,6 +10,8 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::Once;
 
+use super::scratch;
+
 /// Exit code of a job that ended before its last row.
 pub const EXIT_JOB_FAILED: i32 = 3;
 /// Exit code of a process that ended only because another one of the run was gone.
@@ -49,6 +51,7 @@ fn end_process(thread: &str, info: &PanicHookInfo<'_>) -> ! {
     let place = info.location().map(ToString::to_string).unwrap_or_default();
     if message.starts_with(CONNECTION_LOST) || message.starts_with("MergeQueue poisoned") {
         eprintln!("error: lost the connection to another process of this run ({message})");
+        scratch::remove_all();
         std::process::exit(EXIT_PEER_LOST);
     }
     eprintln!("error: a bug: thread {thread} panicked: {message} ({place})");
@@ -56,6 +59,7 @@ fn end_process(thread: &str, info: &PanicHookInfo<'_>) -> ! {
     if backtrace.status() == BacktraceStatus::Captured {
         eprintln!("{backtrace}");
     }
+    scratch::remove_all();
     std::process::exit(EXIT_JOB_FAILED);
 }
 

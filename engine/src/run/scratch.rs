@@ -1,5 +1,9 @@
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// All folders that there are now: a process that ends at once removes them first.
+static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// A folder for temporary files, removed on drop. Its name says whose it is, so that a launcher can remove it for a
 /// process that was killed.
@@ -11,6 +15,9 @@ impl Scratch {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = parent.join(format!("{}{count}", prefix(std::process::id())));
         std::fs::create_dir_all(&path)?;
+        if let Ok(mut folders) = FOLDERS.lock() {
+            folders.push(path.clone());
+        }
         Ok(Self(path))
     }
 
@@ -27,6 +34,18 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         remove(&self.0);
+        if let Ok(mut folders) = FOLDERS.lock() {
+            folders.retain(|folder| *folder != self.0);
+        }
+    }
+}
+
+/// Removes all folders, as far as that can be done without waiting.
+pub(super) fn remove_all() {
+    if let Ok(mut folders) = FOLDERS.try_lock() {
+        for folder in folders.drain(..) {
+            remove(&folder);
+        }
     }
 }
 

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
+use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::operator::Operator;
-use timely::dataflow::{Scope, StreamVec};
 
 use super::abort::Abort;
 use super::message::{Delivery, Epoch, Message};
@@ -139,11 +139,7 @@ fn here(stage: &str, kind: ErrorKind, error: String) -> Failure {
 }
 
 /// Gathers the deliveries of all workers on worker 0, which alone has an outlet.
-pub(super) fn gather<'scope>(
-    _scope: Scope<'scope, Epoch>,
-    deliveries: StreamVec<'scope, Epoch, Delivery>,
-    mut outlet: Option<Outlet>,
-) {
+pub(super) fn gather(deliveries: StreamVec<'_, Epoch, Delivery>, mut outlet: Option<Outlet>) {
     let mut open: BTreeMap<Epoch, Vec<Delivered>> = BTreeMap::new();
     let mut committed = 0_u64;
     deliveries.sink(

@@ -30,7 +30,7 @@ use super::message::{Entry, Epoch};
 use super::panics::{self, EXECUTOR_THREAD};
 use super::{RunError, RunErrorKind};
 use crate::observe::Observer;
-use crate::operator::{Source, SourceRow};
+use crate::operator::{ErrorKind, Row, Source, SourceRow};
 use crate::plan::Limits;
 
 /// Rows read ahead of the graph.
@@ -86,9 +86,12 @@ impl Gate {
     }
 }
 
-/// The rows as the reading thread delivers them.
+/// A row, and what is wrong with it.
+type Read = (Row, Option<(ErrorKind, String)>);
+
+/// The rows as the reading thread delivers them; `None` is the end.
 pub(super) struct Feed {
-    rows: Receiver<Option<SourceRow>>,
+    rows: Receiver<Option<Read>>,
     hungry: Arc<AtomicBool>,
 }
 
@@ -112,13 +115,13 @@ pub(super) fn read(
         .spawn(move || {
             let _entered = tokio.enter();
             loop {
-                let next = match panics::catch(|| source.next_row()) {
-                    Ok(next) => next.map_err(|error| error.full_message()),
-                    Err(panic) => Err(panic),
-                };
-                let row = match next {
-                    Ok(row) => row,
-                    Err(message) => {
+                let read = panics::catch(|| match source.next_row() {
+                    Ok(row) => Ok(row.map(put_in_words)),
+                    Err(error) => Err(error.full_message()),
+                });
+                let row = match read {
+                    Ok(Ok(row)) => row,
+                    Ok(Err(message)) | Err(message) => {
                         abort.with(RunError::at(RunErrorKind::Source, &id, message));
                         return;
                     }
@@ -138,9 +141,13 @@ pub(super) fn read(
     Ok((feed, handle))
 }
 
+fn put_in_words(SourceRow { row, problem }: SourceRow) -> Read {
+    (row, problem.map(|error| (error.kind, error.full_message())))
+}
+
 impl Feed {
     /// The next row, if there is one now: `Err` if not, `Ok(None)` at the end.
-    fn take(&self) -> Result<Option<SourceRow>, TryRecvError> {
+    fn take(&self) -> Result<Option<Read>, TryRecvError> {
         let row = self.rows.try_recv();
         if !matches!(row, Err(TryRecvError::Empty)) {
             return row;
@@ -240,7 +247,7 @@ impl Pump {
             let Some(worker) = self.intake.account.borrow_mut().take() else {
                 break Waits::Others;
             };
-            let row = match self.intake.feed.take() {
+            let (row, problem) = match self.intake.feed.take() {
                 Ok(Some(row)) => row,
                 Ok(None) => break Waits::Nothing,
                 Err(TryRecvError::Empty) => {
@@ -254,8 +261,8 @@ impl Pump {
                 worker,
                 sequence: self.sequence,
                 epoch: *self.capability.time(),
-                row: row.row,
-                problem: row.problem.map(|error| (error.kind, error.full_message())),
+                row,
+                problem,
             });
             self.sequence += 1;
             self.in_epoch += 1;

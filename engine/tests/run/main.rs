@@ -1,0 +1,10 @@
+//! The run, seen from outside: toy plans in, rows out.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../toy/mod.rs"]
+mod toy;
+
+mod bounds;
+mod items;
+mod jobs;
+mod shapes;
