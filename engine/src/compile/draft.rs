@@ -1,13 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::operator::{
-    Model, Models, OperatorSpec, ParamType, ParamValue, Params, PortKind, Setting, Store, Stores,
-    Wish,
-};
+use crate::operator::{Model, Models, ParamType, ParamValue, Params, Store, Stores};
 use crate::pipeline::{Diagnostic, Entry, Key, Location, Node};
 use crate::plan::{LogicalGraph, LogicalInput, LogicalStage, Plan};
 
 use super::nearest::suggestion;
+use super::stage::StageDraft;
 use super::{Options, Source};
 
 /// What the passes work on: the pipeline as far as it is understood.
@@ -55,52 +53,6 @@ pub(super) struct File {
     pub stores: Vec<Entry>,
     pub models: Vec<Entry>,
     pub limits: Vec<Entry>,
-}
-
-/// One stage, as far as it is understood.
-pub(super) struct StageDraft {
-    /// Its id and where that stands.
-    pub key: Key,
-    // As written (parse), variables filled in (substitute).
-    pub op: Option<Node>,
-    pub from: Vec<Node>,
-    pub with: Vec<Entry>,
-    pub when: Option<Node>,
-    pub settings: Vec<Entry>,
-    pub retry: Vec<Entry>,
-    /// Whether `from` was written soundly; if not, nothing can be said of what it takes.
-    pub from_is_sound: bool,
-    pub with_is_sound: bool,
-    pub retry_is_sound: bool,
-    // Understood (resolve).
-    pub spec: Option<&'static OperatorSpec>,
-    /// Its parameters, if all of them are sound.
-    pub params: Option<Params>,
-    /// Its settings, if all of them are sound.
-    pub setting_values: Option<Params>,
-    pub retry_values: Option<Params>,
-    pub switched_on: bool,
-    /// What it takes from (shape).
-    pub inputs: Vec<InputDraft>,
-    /// The kinds of its inputs, if they are known and fit (types).
-    pub input_kinds: Option<Vec<PortKind>>,
-    /// The kind of its output, if it is known (types).
-    pub output: Option<PortKind>,
-    /// Why it is left out (prune).
-    pub off: Option<String>,
-    // What it asks for and is asked for (demand).
-    pub demand: Option<serde_json::Value>,
-    pub wishes: Vec<Wish>,
-}
-
-/// One entry of `from`.
-pub(super) struct InputDraft {
-    pub name: String,
-    pub location: Location,
-    /// Its path: `stages.result.from[2]`.
-    pub path: String,
-    /// The stage of that name, if there is one.
-    pub stage: Option<usize>,
 }
 
 impl<'a> Draft<'a> {
@@ -225,7 +177,7 @@ impl<'a> Draft<'a> {
 
     /// The graph to look at. The diagnostics have to be complete.
     pub fn logical(&self) -> LogicalGraph {
-        let text = |node: &Option<Node>| node.as_ref().and_then(Node::text).map(str::to_string);
+        let text = |node: &Option<Node>| Some(node.as_ref()?.label()?.to_string());
         let stages = self.stages.iter().map(|stage| LogicalStage {
             id: stage.key.text.clone(),
             op: text(&stage.op).unwrap_or_default(),
@@ -272,75 +224,5 @@ fn collect_names(
             names.insert(name.clone());
         }
         _ => {}
-    }
-}
-
-impl StageDraft {
-    /// A stage of which nothing but the id is known.
-    pub fn new(key: Key) -> Self {
-        Self {
-            key,
-            op: None,
-            from: Vec::new(),
-            with: Vec::new(),
-            when: None,
-            settings: Vec::new(),
-            retry: Vec::new(),
-            from_is_sound: true,
-            with_is_sound: true,
-            retry_is_sound: true,
-            spec: None,
-            params: None,
-            setting_values: None,
-            retry_values: None,
-            switched_on: true,
-            inputs: Vec::new(),
-            input_kinds: None,
-            output: None,
-            off: None,
-            demand: None,
-            wishes: Vec::new(),
-        }
-    }
-
-    /// What its operator is told of it, if all of that is sound.
-    pub fn setting<'s>(&'s self, resources: &'s Resources) -> Option<Setting<'s>> {
-        Some(Setting {
-            stage: &self.key.text,
-            params: self.params.as_ref()?,
-            inputs: self.input_kinds.as_ref()?,
-            models: &resources.models,
-            stores: &resources.stores,
-        })
-    }
-
-    /// The path of the stage, or of a key in it.
-    pub fn path(&self, key: &str) -> String {
-        let path = format!("stages.{}", self.key.text);
-        if key.is_empty() {
-            path
-        } else {
-            format!("{path}.{key}")
-        }
-    }
-
-    /// Whether it is known to give nothing.
-    pub fn is_sink(&self) -> bool {
-        self.spec.is_some_and(OperatorSpec::is_sink)
-    }
-
-    /// Whether it is known to take nothing.
-    pub fn is_source(&self) -> bool {
-        self.spec.is_some_and(OperatorSpec::is_source)
-    }
-
-    /// Where a finding about one of its parameters stands: the parameter if it is written, else the stage.
-    pub fn place_of(&self, param: Option<&str>) -> (String, Location) {
-        let Some(param) = param else {
-            return (self.path(""), self.key.location);
-        };
-        let entry = self.with.iter().find(|entry| entry.key.text == param);
-        let at = entry.map_or(self.key.location, |entry| entry.value.location);
-        (self.path(&format!("with.{param}")), at)
     }
 }

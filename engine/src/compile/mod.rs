@@ -1,6 +1,6 @@
 //! The compiler: from a pipeline file to a [`Plan`].
 //!
-//! Compiling is an ordered list of passes over one [`Draft`](draft::Draft), a file each. A pass reports what it finds and
+//! Compiling is an ordered list of passes over one `Draft`, a file each. A pass reports what it finds and
 //! goes on with what is sound, so that one run tells of every mistake; it stays silent about whatever is only a
 //! consequence of a mistake that an earlier pass reported. A plan comes out if nothing that was found is an error, and a
 //! graph to look at comes out in any case.
@@ -12,11 +12,13 @@ mod check;
 mod demand;
 mod draft;
 mod nearest;
+mod params;
 mod parse;
 mod place;
 mod prune;
 mod resolve;
 mod shape;
+mod stage;
 mod substitute;
 mod typed;
 mod types;

@@ -9,7 +9,8 @@ use crate::pipeline::{
     Code, Content, Diagnostic, Entry, Key, Location, Node, ScalarValue, join, quoted, read,
 };
 
-use super::draft::{Draft, File, StageDraft};
+use super::draft::{Draft, File};
+use super::stage::StageDraft;
 
 /// Most stages in a pipeline. Some passes look at every pair of them.
 const STAGE_LIMIT: usize = 500;

@@ -16,7 +16,8 @@ use crate::operator::{Executor, OperatorSpec, Params, Placement};
 use crate::pipeline::{Code, Diagnostic, Location, quoted};
 use crate::plan::{Limits, Plan, Retry, Stage, StageIndex, Threads};
 
-use super::draft::{Draft, StageDraft};
+use super::draft::Draft;
+use super::stage::StageDraft;
 
 /// Items that a stage waiting for disks and networks works on at once, if neither file nor operator says.
 const IO_CONCURRENCY: usize = 16;
@@ -106,10 +107,8 @@ fn stage(
         stage.retry_values.as_ref()?,
     );
     let mut found = inapplicable(stage, spec);
-    let device = device(draft, stage, spec, values).unwrap_or_else(|problem| {
-        found.push(problem);
-        None
-    });
+    let (device, problem) = device(draft, stage, spec, values);
+    found.extend(problem);
     let timeout = values.opt_duration("timeout");
     for (key, value) in [
         ("timeout", timeout),
@@ -185,30 +184,23 @@ fn inapplicable(stage: &StageDraft, spec: &OperatorSpec) -> Vec<Diagnostic> {
         .collect()
 }
 
-/// The device of a stage that runs on one.
+/// The device of a stage that runs on one, and what is wrong with how it is named.
 fn device(
     draft: &Draft<'_>,
     stage: &StageDraft,
     spec: &OperatorSpec,
     values: &Params,
-) -> Result<Option<String>, Diagnostic> {
+) -> (Option<String>, Option<Diagnostic>) {
     if spec.executor != Executor::Device {
-        return Ok(None);
+        return (None, None);
     }
-    let auto = || Ok(Some(draft.options.machine.device.clone()));
-    let Some(text) = values.opt_text("device") else {
-        return auto();
-    };
-    match text {
-        "auto" => auto(),
-        "cpu" => Ok(Some("cpu".to_string())),
-        "cuda" => Ok(Some("cuda:0".to_string())),
-        _ if text
-            .strip_prefix("cuda:")
-            .is_some_and(|n| n.parse::<u8>().is_ok()) =>
-        {
-            Ok(Some(text.to_string()))
-        }
+    let is_number = |text: &str| text.parse::<u8>().is_ok();
+    let text = values.opt_text("device").unwrap_or("auto");
+    let device = match text {
+        "auto" => &draft.options.machine.device,
+        "cuda" => "cuda:0",
+        "cpu" => text,
+        _ if text.strip_prefix("cuda:").is_some_and(is_number) => text,
         _ => {
             let entry = stage
                 .settings
@@ -217,9 +209,11 @@ fn device(
             let got = entry.map(|entry| entry.value.shown()).unwrap_or_default();
             let message = format!("expected auto, cpu, cuda or cuda:N, got {got}");
             let (path, at) = setting_place(stage, "device");
-            Err(Diagnostic::error(Code::BadDevice, path, at, message))
+            let found = Diagnostic::error(Code::BadDevice, path, at, message);
+            return (None, Some(found));
         }
-    }
+    };
+    (Some(device.to_string()), None)
 }
 
 /// How many items at once, and how many threads each.

@@ -15,7 +15,8 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use crate::operator::OperatorSpec;
 use crate::pipeline::{Code, Diagnostic, quoted};
 
-use super::draft::{Draft, InputDraft};
+use super::draft::Draft;
+use super::stage::{InputDraft, StageDraft};
 
 pub(super) fn shape(draft: &mut Draft<'_>) {
     for index in 0..draft.stages.len() {
@@ -45,7 +46,7 @@ fn inputs(draft: &mut Draft<'_>, index: usize) {
         if draft.stages[index]
             .inputs
             .iter()
-            .any(|input| input.name == name)
+            .any(|input| node.label() == Some(&input.name))
         {
             let message = format!("{} stands twice in `from`", node.shown());
             draft.report(Diagnostic::error(
@@ -71,7 +72,7 @@ fn inputs(draft: &mut Draft<'_>, index: usize) {
             draft.report(found.with_help(help));
         }
         draft.stages[index].inputs.push(InputDraft {
-            name: name.to_string(),
+            name: node.label().unwrap_or_default().to_string(),
             location: node.location,
             path,
             stage,
@@ -165,7 +166,7 @@ fn sinks(draft: &mut Draft<'_>) {
         return;
     }
     // What a misspelt input was meant to be is taken from, though it does not look so.
-    let is_open = |stage: &super::draft::StageDraft| {
+    let is_open = |stage: &StageDraft| {
         !stage.from_is_sound || stage.inputs.iter().any(|input| input.stage.is_none())
     };
     if draft.stages.iter().any(is_open) {
@@ -205,8 +206,12 @@ fn cycles(draft: &mut Draft<'_>) {
     let mut graph: DiGraph<(), ()> = DiGraph::new();
     let nodes: Vec<NodeIndex> = draft.stages.iter().map(|_| graph.add_node(())).collect();
     for (index, stage) in draft.stages.iter().enumerate() {
-        for from in stage.inputs.iter().filter_map(|input| input.stage) {
-            graph.add_edge(nodes[from], nodes[index], ());
+        // A source that takes and a sink that is taken from were reported; what they close is no cycle of its own.
+        let inputs = stage.inputs.iter().filter(|_| !stage.is_source());
+        for from in inputs.filter_map(|input| input.stage) {
+            if !draft.stages[from].is_sink() {
+                graph.add_edge(nodes[from], nodes[index], ());
+            }
         }
     }
     for knot in tarjan_scc(&graph) {

@@ -6,13 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::operator::{ParamType, ParamValue};
-use crate::pipeline::format::PARAM_TYPES;
-use crate::pipeline::{Code, Content, Diagnostic, Entry, Key, Node, Scalar, ScalarValue, quoted};
+use crate::pipeline::{Code, Content, Diagnostic, Entry, Node, Scalar, ScalarValue, quoted};
 
 use super::draft::Draft;
 use super::nearest::suggestion;
-use super::typed::read_value;
+use super::params::Param;
 
 pub(super) fn substitute(draft: &mut Draft<'_>) {
     let mut filler = Filler {
@@ -59,230 +57,17 @@ pub(super) fn substitute(draft: &mut Draft<'_>) {
     draft.secrets = filler.secrets;
 }
 
-/// The type of a param.
-enum Declared {
-    Plain(ParamType),
-    Choice(Vec<String>),
-}
-
-struct Param {
-    key: Key,
-    /// `None` if the declaration is wrong.
-    declared: Option<Declared>,
-    /// `None` if it has no value, or none that can be used.
-    value: Option<Scalar>,
-    /// Whether that it has no value was reported, or is no mistake of its own.
-    is_broken: bool,
-    is_used: bool,
-}
-
-/// Why a value does not fit a declaration.
-struct Misfit(String);
-
-impl Declared {
-    fn read(&self, node: &Node) -> Result<Scalar, Misfit> {
-        let ty = match self {
-            Declared::Plain(ty) => ty,
-            Declared::Choice(_) => &ParamType::Text,
-        };
-        let value = read_value(ty, node, "").map_err(|problems| {
-            let messages = problems.into_iter().map(|problem| problem.message);
-            Misfit(messages.collect::<Vec<_>>().join("; "))
-        })?;
-        let Content::Scalar(scalar) = &node.content else {
-            return Err(Misfit(format!("expected {ty}, got {}", node.shown())));
-        };
-        if let Declared::Choice(words) = self
-            && !words.contains(&scalar.text)
-        {
-            return Err(Misfit(format!(
-                "expected one of {}, got {}",
-                words.join(", "),
-                node.shown()
-            )));
-        }
-        let value = match value {
-            ParamValue::Bool(value) => ScalarValue::Bool(value),
-            ParamValue::Int(value) => ScalarValue::Int(value),
-            ParamValue::Float(value) => ScalarValue::Float(value),
-            _ => ScalarValue::Text,
-        };
-        Ok(Scalar {
-            value,
-            loose: false,
-            ..scalar.clone()
-        })
-    }
-}
-
-struct Filler<'a> {
+/// Fills in variables.
+pub(super) struct Filler<'a> {
     env: &'a dyn Fn(&str) -> Option<String>,
-    params: BTreeMap<String, Param>,
+    pub params: BTreeMap<String, Param>,
     /// Whether params may be used: not in the declarations of params.
     params_are_open: bool,
     secrets: Vec<(String, String)>,
-    problems: Vec<Diagnostic>,
+    pub problems: Vec<Diagnostic>,
 }
 
 impl Filler<'_> {
-    fn declare(&mut self, key: &Key, entries: Vec<Entry>) -> Param {
-        let path = format!("params.{}", key.text);
-        let before = self.problems.len();
-        let mut fields: BTreeMap<String, Node> = entries
-            .into_iter()
-            .map(|entry| (entry.key.text, entry.value))
-            .collect();
-        let choices = fields.remove("choices");
-        let declared = match fields.get("type") {
-            Some(node) => self.declared(&path, node, choices.as_ref()),
-            None => {
-                let found = Diagnostic::error(
-                    Code::BadParam,
-                    format!("{path}.type"),
-                    key.location,
-                    "the param has no type",
-                );
-                let help = format!("known: {}", PARAM_TYPES.join(", "));
-                self.problems.push(found.with_help(help));
-                None
-            }
-        };
-        if let Some(node) = fields.get("help")
-            && let Err(problems) = read_value(&ParamType::Text, node, &format!("{path}.help"))
-        {
-            self.problems.extend(problems);
-        }
-        let mut value = None;
-        if let Some(mut node) = fields.remove("default") {
-            let path = format!("{path}.default");
-            self.fill(&path, &mut node);
-            if let (Some(declared), false) = (&declared, node.is_broken()) {
-                match declared.read(&node) {
-                    Ok(scalar) => value = Some(scalar),
-                    Err(Misfit(message)) => self.problems.push(Diagnostic::error(
-                        Code::BadParam,
-                        path,
-                        node.location,
-                        message,
-                    )),
-                }
-            }
-        }
-        Param {
-            key: key.clone(),
-            declared,
-            value,
-            is_broken: self.problems.len() > before,
-            is_used: false,
-        }
-    }
-
-    fn declared(&mut self, path: &str, node: &Node, choices: Option<&Node>) -> Option<Declared> {
-        const MIN: ParamType = ParamType::Int {
-            min: i64::MIN,
-            max: i64::MAX,
-        };
-        let refuse = |key: &str, at: &Node, message: String| {
-            Diagnostic::error(
-                Code::BadParam,
-                format!("{path}.{key}"),
-                at.location,
-                message,
-            )
-        };
-        let ty = match node.text() {
-            Some("bool") => ParamType::Bool,
-            Some("int") => MIN,
-            Some("float") => ParamType::Float {
-                min: f64::MIN,
-                max: f64::MAX,
-            },
-            Some("text" | "choice") => ParamType::Text,
-            Some("uri") => ParamType::Uri,
-            Some("duration") => ParamType::Duration,
-            Some("bytes") => ParamType::Bytes,
-            other => {
-                let help = suggestion(other.unwrap_or_default(), PARAM_TYPES.iter().copied());
-                let message = format!("unknown type {}", node.shown());
-                self.problems
-                    .push(refuse("type", node, message).with_help(help));
-                return None;
-            }
-        };
-        let is_choice = node.text() == Some("choice");
-        match (is_choice, choices) {
-            (false, None) => Some(Declared::Plain(ty)),
-            (false, Some(choices)) => {
-                let message = "only a param of type `choice` has choices".to_string();
-                self.problems.push(refuse("choices", choices, message));
-                Some(Declared::Plain(ty))
-            }
-            (true, None) => {
-                let message = "a param of type `choice` needs `choices`".to_string();
-                self.problems.push(refuse("choices", node, message));
-                None
-            }
-            (true, Some(choices)) => {
-                let words = read_value(&ParamType::List(&ParamType::Text), choices, "");
-                match words {
-                    Ok(ParamValue::List(words)) if !words.is_empty() => Some(Declared::Choice(
-                        words.iter().map(ToString::to_string).collect(),
-                    )),
-                    _ => {
-                        let message = format!("expected a list of words, got {}", choices.shown());
-                        self.problems.push(refuse("choices", choices, message));
-                        None
-                    }
-                }
-            }
-        }
-    }
-
-    /// Takes the values of the command line.
-    fn set(&mut self, sets: &[(String, String)]) {
-        for (name, text) in sets {
-            let path = format!("--set {name}");
-            let Some(param) = self.params.get_mut(name) else {
-                let message = format!("the pipeline has no param {}", quoted(name));
-                let help = suggestion(name, self.params.keys().map(String::as_str));
-                let found = Diagnostic::error(Code::UnknownSet, path, None, message);
-                self.problems.push(found.with_help(help));
-                continue;
-            };
-            let Some(declared) = &param.declared else {
-                continue;
-            };
-            let node = Node {
-                location: param.key.location,
-                content: Content::Scalar(Scalar::loose(text)),
-            };
-            match declared.read(&node) {
-                Ok(scalar) => param.value = Some(scalar),
-                Err(Misfit(message)) => {
-                    param.is_broken = true;
-                    let found = Diagnostic::error(Code::BadSet, path, None, message);
-                    self.problems.push(found);
-                }
-            }
-        }
-    }
-
-    /// Reports params without a value.
-    fn demand_values(&mut self) {
-        for (name, param) in &self.params {
-            if param.value.is_none() && !param.is_broken {
-                let found = Diagnostic::error(
-                    Code::MissingParam,
-                    format!("params.{name}"),
-                    param.key.location,
-                    format!("param {} has no default and is not given", quoted(name)),
-                );
-                self.problems
-                    .push(found.with_help(format!("give it with `--set {name}=…`")));
-            }
-        }
-    }
-
     fn report_unused(&mut self) {
         for (name, param) in self.params.iter().filter(|(_, param)| !param.is_used) {
             let message = format!("param {} is not used", quoted(name));
@@ -298,7 +83,8 @@ impl Filler<'_> {
         }
     }
 
-    fn fill(&mut self, path: &str, node: &mut Node) {
+    /// Fills in the variables of a value and of all values in it.
+    pub fn fill(&mut self, path: &str, node: &mut Node) {
         match &mut node.content {
             Content::List(nodes) => {
                 for (index, node) in nodes.iter_mut().enumerate() {

@@ -3,7 +3,7 @@
 //! Two readers go over the same text. `serde_yaml` says what the values are; the events of `saphyr-parser` say where each
 //! key and value stands, and refuse early what no pipeline needs (anchors, endless nesting). [`read`] joins the two into
 //! a tree of [`Node`]s, so that whatever is found wrong later has its exact place. What keys there are is declared once,
-//! in [`format`], for the compiler, the documentation and the editor schema alike.
+//! in [`mod@format`], for the compiler, the documentation and the editor schema alike.
 
 mod code;
 mod diagnostic;

@@ -147,6 +147,14 @@ impl Node {
         }
     }
 
+    /// Its text as pictures may show it: a value from the environment as it is written.
+    pub fn label(&self) -> Option<&str> {
+        match &self.content {
+            Content::Scalar(scalar) if scalar.secret => scalar.written.as_deref(),
+            _ => self.text(),
+        }
+    }
+
     /// Whether anything in it was already reported.
     pub fn is_broken(&self) -> bool {
         match &self.content {

@@ -20,7 +20,7 @@ pub fn read(bytes: &[u8]) -> (Option<Node>, Vec<Diagnostic>) {
 }
 
 fn read_marked(bytes: &[u8]) -> Result<(Raw, Mark), Vec<Diagnostic>> {
-    let text = text(bytes).map_err(|found| vec![found])?;
+    let text = text(bytes)?;
     // The marks come first: they bound depth and size, and refuse aliases, before serde_yaml builds anything.
     let mark = marks(text)?.ok_or_else(|| vec![empty()])?;
     let raw = serde_yaml::from_str(text).map_err(|error| {
@@ -37,8 +37,8 @@ fn empty() -> Diagnostic {
 }
 
 /// The bytes as text that both readers understand alike.
-fn text(bytes: &[u8]) -> Result<&str, Diagnostic> {
-    let refuse = |at, message: String| Diagnostic::error(Code::Unreadable, "", at, message);
+fn text(bytes: &[u8]) -> Result<&str, Vec<Diagnostic>> {
+    let refuse = |at, message: String| vec![Diagnostic::error(Code::Unreadable, "", at, message)];
     if bytes.len() > FILE_LIMIT_BYTES {
         let message = format!(
             "the file has {} bytes, more than the {FILE_LIMIT_BYTES} that are read",

@@ -58,6 +58,12 @@ impl LogicalGraph {
         input.stage.and_then(|index| self.stages[index].output)
     }
 
+    /// The stages that are left out of the plan, and why.
+    pub fn off(&self) -> impl Iterator<Item = (&str, &str)> {
+        let stages = self.stages.iter();
+        stages.filter_map(|stage| Some((stage.id.as_str(), stage.off.as_deref()?)))
+    }
+
     /// The names in `from` that are no stage's, each once: they are drawn as stages that are missing.
     pub fn missing(&self) -> Vec<&str> {
         let names: BTreeSet<&str> = self

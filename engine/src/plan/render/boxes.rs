@@ -135,6 +135,8 @@ pub(super) fn physical(plan: &Plan) -> Picture {
             is_off: false,
         })
     });
+    let mut arrows: Vec<Arrow> = arrows.collect();
+    arrows.sort_by_key(|arrow| (arrow.to, arrow.from));
     Picture {
         title,
         nodes: plan
@@ -142,7 +144,7 @@ pub(super) fn physical(plan: &Plan) -> Picture {
             .iter()
             .map(|index| physical_node(&plan.graph[*index]))
             .collect(),
-        arrows: arrows.collect(),
+        arrows,
     }
 }
 

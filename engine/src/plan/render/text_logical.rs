@@ -38,7 +38,7 @@ pub(super) fn render(graph: &LogicalGraph) -> String {
     let rows = draw(&consumers, &symbols);
     let lane_width = rows.first().map_or(2, |row| row.node.chars().count());
     let stages = &graph.stages;
-    let id_width = column(stages.iter().map(|stage| &*stage.id), 5, 20);
+    let id_width = column(stages.iter().map(|stage| &*stage.id), 5, 18);
     let op_width = column(stages.iter().map(|stage| &*stage.op), 8, 16);
     let kinds: Vec<&str> = stages.iter().map(gives).collect();
     let kind_width = column(kinds.iter().copied(), 5, 10);
@@ -82,11 +82,7 @@ pub(super) fn render(graph: &LogicalGraph) -> String {
 
 fn totals(graph: &LogicalGraph) -> String {
     let mut parts = vec![counted(graph.stages.len(), "stage")];
-    let off = graph
-        .stages
-        .iter()
-        .filter(|stage| stage.off.is_some())
-        .count();
+    let off = graph.off().count();
     if off > 0 {
         parts.push(format!("{off} off (○)"));
     }

@@ -28,12 +28,13 @@ pub(super) fn totals(plan: &Plan) -> Vec<(&'static str, String)> {
     vec![
         (
             "processes",
-            format!(
-                "{}, {} each: {} in all",
-                plan.processes,
-                counted(plan.workers, "worker"),
-                counted(workers, "worker")
-            ),
+            match plan.processes {
+                1 => format!("1 with {}", counted(plan.workers, "worker")),
+                many => format!(
+                    "{many} with {} each, {workers} in all",
+                    counted(plan.workers, "worker")
+                ),
+            },
         ),
         (
             "threads",
@@ -235,11 +236,21 @@ pub(super) fn resource_lines(plan: &Plan) -> Vec<String> {
     models.chain(stores).collect()
 }
 
-/// The type and the root of a store, and nothing else of it.
+/// The type and the root of a store, and nothing else of it. A root that is a URL is shown without what stands before
+/// its host or in its query: these may be credentials.
 fn store_line(settings: &Json) -> String {
     let text = |key: &str| settings.get(key).and_then(Json::as_str);
-    let parts = [text("type"), text("root")];
-    parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
+    let root = text("root").map(|root| match root.split_once("://") {
+        Some((scheme, rest)) => {
+            let rest = rest.split(['?', '#']).next().unwrap_or_default();
+            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let host = host.rsplit('@').next().unwrap_or_default();
+            format!("{scheme}://{host}/{path}")
+        }
+        None => root.to_string(),
+    });
+    let parts = [text("type").map(str::to_string), root];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// JSON for people: `frames 48, size 256`.
@@ -255,5 +266,18 @@ pub(super) fn facts(value: &Json) -> String {
         }
         Json::String(text) => text.clone(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_shows_no_credentials() {
+        let store =
+            |root: &str| store_line(&serde_json::json!({ "type": "s3", "root": root, "key": "k" }));
+        assert_eq!(store("/data"), "s3 /data");
+        assert_eq!(store("s3://me:pass@host/a/b?token=1"), "s3 s3://host/a/b");
     }
 }
