@@ -15,7 +15,7 @@ use super::scratch;
 /// Exit code of a job that ended before its last row.
 pub const EXIT_JOB_FAILED: i32 = 3;
 /// Exit code of a process that ended only because another one of the run was gone.
-pub const EXIT_PEER_LOST: i32 = 4;
+pub const EXIT_PEER_LOST: i32 = 5;
 
 /// Threads whose name begins with this belong to an executor.
 pub(super) const EXECUTOR_THREAD: &str = "clipsieve:";
