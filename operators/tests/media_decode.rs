@@ -169,6 +169,14 @@ fn a_turned_video_stands_upright() {
 }
 
 #[test]
+fn an_old_tag_turns_a_video_too() {
+    let found = decoded(&fixture("tagged.mkv"), &[whole(1, Fit::Native)]);
+    assert_eq!((found.info.rotation_degrees, found.info.width), (90, 96));
+    let frame = &found.clips[0][0].frames[0];
+    assert!(frame[[30, 20, 0]] > 225 && frame[[100, 20, 2]] > 225);
+}
+
+#[test]
 fn an_edit_list_hides_the_frames_before_its_start() {
     let found = decoded(
         &fixture("edit.mp4"),

@@ -1,7 +1,5 @@
 //! The pictures of a crop: filtered and encoded.
 
-use std::collections::BTreeMap;
-
 use ffmpeg_next::{
     Codec, Dictionary, Error, Packet, Rational, codec, encoder, ffi, filter, format::Pixel, frame,
     picture,
@@ -10,12 +8,11 @@ use ffmpeg_next::{
 use super::encode::EncodeOptions;
 use super::geometry::{CropRect, check_size};
 use super::output::Output;
+use super::timeline::last_length;
 use super::{MediaError, Orientation, VideoInfo};
 
 const RGB_COLORSPACE: i32 = 0;
 const BT601_COLORSPACE: i32 = 6;
-/// More pictures than any encoder holds back.
-const MAX_ENCODER_DELAY: usize = 512;
 
 /// Pictures in, packets out.
 pub(crate) struct VideoTrack<'a> {
@@ -29,11 +26,10 @@ pub(crate) struct VideoTrack<'a> {
     start: i64,
     graph: Option<(Pictures, filter::Graph)>,
     encoder: Option<(encoder::video::Encoder, usize)>,
-    /// The last times given to the encoder, and how long the source says each picture is shown: encoders forget, and
+    /// When each picture given to the encoder is shown, and for how long as the source says: encoders forget, and
     /// containers drop a last picture that is shown for no time.
-    shown: BTreeMap<i64, i64>,
-    last: Option<i64>,
-    frames: u64,
+    times: Vec<i64>,
+    lengths: Vec<i64>,
 }
 
 /// What a filter graph is made for.
@@ -61,15 +57,14 @@ impl<'a> VideoTrack<'a> {
             start,
             graph: None,
             encoder: None,
-            shown: BTreeMap::new(),
-            last: None,
-            frames: 0,
+            times: Vec::new(),
+            lengths: Vec::new(),
         }
     }
 
     /// How many pictures were encoded.
     pub fn frames(&self) -> u64 {
-        self.frames
+        self.times.len() as u64
     }
 
     /// Cuts and encodes one decoded picture. With the first, the encoder and the output begin.
@@ -83,10 +78,8 @@ impl<'a> VideoTrack<'a> {
         cut.set_pts(Some(time));
         // The source's choice of key frames is not the encoder's.
         cut.set_kind(picture::Type::None);
-        self.shown.insert(time, duration);
-        if self.shown.len() > MAX_ENCODER_DELAY {
-            self.shown.pop_first();
-        }
+        self.times.push(time);
+        self.lengths.push(duration);
         if self.encoder.is_none() {
             self.begin(&cut, output)?;
         }
@@ -95,8 +88,7 @@ impl<'a> VideoTrack<'a> {
                 .send_frame(&cut)
                 .map_err(|error| output.failed("encoding a picture", error))?;
         }
-        self.frames += 1;
-        self.write_ready(output)
+        self.write_ready(false, output)
     }
 
     /// Empties the encoder.
@@ -106,20 +98,16 @@ impl<'a> VideoTrack<'a> {
                 .send_eof()
                 .map_err(|error| output.failed("finishing the pictures", error))?;
         }
-        self.write_ready(output)
+        self.write_ready(true, output)
     }
 
     /// When a picture is shown: times must grow, and pictures without one follow the last.
-    fn time(&mut self, stamp: Option<i64>, duration: i64) -> i64 {
-        let earliest = self.last.map_or(i64::MIN, |last| last.saturating_add(1));
-        let follows = || {
-            self.last
-                .map_or(0, |last| last.saturating_add(duration.max(1)))
-        };
+    fn time(&self, stamp: Option<i64>, duration: i64) -> i64 {
+        let last = self.times.last().copied();
+        let earliest = last.map_or(i64::MIN, |last| last.saturating_add(1));
+        let follows = || last.map_or(0, |last| last.saturating_add(duration.max(1)));
         let time = stamp.map_or_else(follows, |ticks| ticks.saturating_sub(self.start));
-        let time = time.max(earliest);
-        self.last = Some(time);
-        time
+        time.max(earliest)
     }
 
     fn cut(&mut self, picture: &frame::Video) -> Result<frame::Video, Error> {
@@ -215,7 +203,7 @@ impl<'a> VideoTrack<'a> {
         }
     }
 
-    fn write_ready(&mut self, output: &mut Output) -> Result<(), MediaError> {
+    fn write_ready(&mut self, complete: bool, output: &mut Output) -> Result<(), MediaError> {
         let Some((encoder, index)) = &mut self.encoder else {
             return Ok(());
         };
@@ -224,7 +212,7 @@ impl<'a> VideoTrack<'a> {
             match encoder.receive_packet(&mut packet) {
                 Ok(()) => {
                     if let Some(time) = packet.pts() {
-                        packet.set_duration(length(&self.shown, time));
+                        packet.set_duration(length(&self.times, &self.lengths, time, complete));
                     }
                     output.write(packet, *index, self.time_base)?;
                 }
@@ -240,19 +228,20 @@ impl<'a> VideoTrack<'a> {
     }
 }
 
-/// How long the picture at `time` is shown: until the next; the last as long as its source says, or as the one before.
-fn length(shown: &BTreeMap<i64, i64>, time: i64) -> i64 {
-    let next = shown.range(time.saturating_add(1)..).next();
-    let before = || {
-        shown
-            .range(..time)
-            .next_back()
-            .map(|(before, _)| time - before)
-    };
-    next.map(|(next, _)| next - time)
-        .or_else(|| shown.get(&time).copied().filter(|&ticks| ticks > 0))
-        .or_else(before)
-        .unwrap_or(1)
+/// How long the picture at `time` is shown: until the next. The last one's length is a matter of all of them, or while
+/// more may come a guess.
+fn length(times: &[i64], lengths: &[i64], time: i64, complete: bool) -> i64 {
+    let place = times.partition_point(|&other| other <= time);
+    if let Some(next) = times.get(place) {
+        return next - time;
+    }
+    if complete {
+        return last_length(times, lengths).unwrap_or(1);
+    }
+    match times {
+        [.., before, last] => last - before,
+        _ => 1,
+    }
 }
 
 fn graph(

@@ -35,12 +35,15 @@ pub struct Request {
 /// A converted frame: the number of the frame, and of its fit in [`Plan::fits`].
 type Key = (usize, usize);
 
+/// A window, and the numbers of the frames picked from it.
+type Pick = (Window, Vec<usize>);
+
 /// The frames that a list of requests picks from a timeline.
 pub(crate) struct Plan {
     /// The distinct fits.
     pub fits: Vec<Fit>,
-    /// For each request the fit and, for each of its spans, the window and the numbers of the picked frames.
-    picks: Vec<(usize, Vec<(Window, Vec<usize>)>)>,
+    /// For each request its fit, and the pick of each of its spans.
+    picks: Vec<(usize, Vec<Pick>)>,
 }
 
 /// Converted frames, by what they were converted for.

@@ -44,7 +44,8 @@ impl Timeline {
     ///
     /// `time_base` is the seconds of one tick as numerator and denominator; `frame_seconds` the usual length of a frame,
     /// where the header knows it. A frame without a time follows the one before by its length. Times that go backwards
-    /// are held at the time before. The last frame lasts as long as it says, or else as long as the median frame.
+    /// are held at the time before. The last frame lasts as long as it says where lengths can be believed, or else as long as the
+    /// median frame.
     pub fn new(stamps: &[Stamp], time_base: (i32, i32), frame_seconds: Option<f64>) -> Self {
         if stamps.is_empty() {
             return Self::default();
@@ -83,11 +84,11 @@ impl Timeline {
             next_ns = last_ns.saturating_add(length_ns(stamp));
             times_ns.push(last_ns);
         }
-        let last = &stamps[stamps.len() - 1];
-        let tail_ns = match last.duration {
-            ..=0 => median_gap(&times_ns).unwrap_or(usual_ns),
-            ticks => ticks_to_ns(ticks, time_base),
-        };
+        let lengths_ns: Vec<i64> = stamps
+            .iter()
+            .map(|stamp| ticks_to_ns(stamp.duration.max(0), time_base))
+            .collect();
+        let tail_ns = last_length(&times_ns, &lengths_ns).unwrap_or(usual_ns);
         Self {
             end_ns: last_ns.saturating_add(tail_ns.max(1)),
             times_ns,
@@ -202,12 +203,35 @@ fn ticks_to_ns(ticks: i64, (numerator, denominator): (i32, i32)) -> i64 {
     rounded.clamp(i128::from(i64::MIN / 4), i128::from(i64::MAX / 4)) as i64
 }
 
-fn median_gap(times_ns: &[i64]) -> Option<i64> {
-    let mut gaps: Vec<i64> = times_ns.windows(2).map(|pair| pair[1] - pair[0]).collect();
+/// How long the last frame is shown, in the unit of the times: as long as it says, if what frames say of their lengths can
+/// be believed, or else as long as the median frame. ffmpeg makes lengths up from a rate in the stream's headers where a
+/// container has none, so they are believed only if they add up to the times (within a tenth), or if for half of the
+/// frames they fit (the rest may be gaps).
+pub(crate) fn last_length(times: &[i64], lengths: &[i64]) -> Option<i64> {
+    let (&last, before) = lengths.split_last()?;
+    let own = Some(last).filter(|&length| length > 0);
+    let fits = |claimed: i128, shown: i128| (claimed - shown).abs() * 10 <= shown;
+    let gaps = times
+        .windows(2)
+        .map(|pair| i128::from(pair[1]) - i128::from(pair[0]));
+    let claims = before.iter().map(|&length| i128::from(length));
+    let fitting = gaps
+        .clone()
+        .zip(claims.clone())
+        .filter(|&(gap, claim)| fits(claim, gap))
+        .count();
+    if fits(claims.sum(), gaps.sum()) || fitting * 2 >= before.len() {
+        return own.or_else(|| median_gap(times));
+    }
+    median_gap(times).or(own)
+}
+
+fn median_gap(times: &[i64]) -> Option<i64> {
+    let mut gaps: Vec<i64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
     if gaps.is_empty() {
         return None;
     }
-    let middle = gaps.len() / 2;
+    let middle = (gaps.len() - 1) / 2;
     let (_, median, _) = gaps.select_nth_unstable(middle);
     Some(*median).filter(|&gap| gap > 0)
 }
@@ -311,6 +335,22 @@ mod tests {
         assert_eq!(single.duration_seconds(), 0.25);
         let bare = Timeline::new(&stamps(&[77], 0), (1, 1000), None);
         assert_eq!(spans(&bare, 4.0, 3.0), [(0.0, 0.04, 0..1)]);
+    }
+
+    #[test]
+    fn lengths_that_do_not_add_up_are_not_believed() {
+        // A frame of 40 ms is said to last 1 ms: D is not 81 ms.
+        assert_eq!(last_length(&[0, 40, 80], &[1, 1, 1]), Some(40));
+        assert_eq!(last_length(&[0, 40, 80], &[41, 40, 90]), Some(90));
+        assert_eq!(last_length(&[0, 40, 80], &[40, 40, 0]), Some(40));
+        // Gaps are no reason to doubt the others, and a mix of long and short is right as long as the sum is.
+        assert_eq!(last_length(&[0, 40, 840, 880], &[40, 40, 40, 50]), Some(50));
+        assert_eq!(
+            last_length(&[0, 100, 140, 300], &[40, 160, 100, 90]),
+            Some(90)
+        );
+        assert_eq!(last_length(&[5], &[7]), Some(7));
+        assert_eq!(last_length(&[5], &[0]), None);
     }
 
     #[test]
