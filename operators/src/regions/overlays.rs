@@ -1,0 +1,393 @@
+//! Logos and watermarks that stand still while the picture behind them moves.
+//!
+//! An overlay leaves the same edges in every frame; a picture that moves does not. So the gradient of each pixel is taken
+//! over the frames, its median found, and the pixels kept whose gradient agrees with the median in nearly all frames
+//! (Dekel et al., "On the effectiveness of visible watermarks", 2017, estimate watermarks from such medians). They are
+//! joined to boxes. Then the doubt begins: a tripod, a still picture or a wall leaves such pixels, too. A box counts only
+//! if the picture around it does change and leaves hardly any lasting edges of its own; if most lasting edges lie outside
+//! of such boxes, it is the scene that stands still, and nothing is claimed.
+
+use super::tracks::hull;
+
+/// Frames under which nothing can be said to last.
+const MIN_FRAMES: usize = 6;
+
+/// Least median gradient of a lasting edge, in 8-bit levels a pixel.
+const EDGE_LEVELS: f32 = 3.0;
+
+/// Share of the frames in which a lasting edge must agree with its median.
+const LASTING: f64 = 0.8;
+
+/// Range between the frames (a tenth cut off at both ends) from which a pixel changes, in 8-bit levels.
+const CHANGE_LEVELS: f32 = 14.0;
+
+/// Share of the pixels around an overlay that must change.
+const RING_CHANGE: f64 = 0.75;
+
+/// Largest share of lasting edges around an overlay, among the edges there.
+const RING_LASTING: f64 = 0.12;
+
+/// Largest share of the frame that an overlay takes.
+const MAX_AREA: f64 = 0.25;
+
+/// Share of all lasting edges that must lie in the overlays found.
+const EXPLAINED: f64 = 0.6;
+
+/// An overlay with fewer lasting edges than this share of the largest one's is a minor one …
+const MINOR_SIZE: f64 = 0.25;
+
+/// … and needs this score.
+const MINOR_SCORE: f32 = 0.92;
+
+/// Lasting edges with fewer connected pixels are chance.
+const SPECK_PX: usize = 5;
+
+/// Luma of a frame at working size.
+#[derive(Debug, Clone)]
+pub struct Small {
+    /// Width in pixels.
+    pub width: usize,
+    /// Luma, 0 to 255, row by row.
+    pub data: Vec<f32>,
+}
+
+/// Something that stands still over a picture that moves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Overlay {
+    /// Left, upper, right and lower edge in pixels of the working size.
+    pub rect: [usize; 4],
+    /// How well its edges agree over the frames, 0 to 1.
+    pub score: f32,
+    /// Share of the frames in which it is seen, 0 to 1.
+    pub persistence: f32,
+}
+
+/// The overlays of these frames, all of one size. `scene` is the part within the borders: left, upper, right, lower edge.
+pub fn overlays(frames: &[Small], scene: [usize; 4]) -> Vec<Overlay> {
+    let Some(first) = frames.first() else {
+        return Vec::new();
+    };
+    let [left, upper, right, lower] = scene;
+    if frames.len() < MIN_FRAMES || right < left + 16 || lower < upper + 16 {
+        return Vec::new();
+    }
+    let (width, height) = (right - left, lower - upper);
+    let frames: Vec<Small> = frames
+        .iter()
+        .map(|frame| Small {
+            width,
+            data: frame.data[upper * first.width..lower * first.width]
+                .chunks_exact(first.width)
+                .flat_map(|row| &row[left..right])
+                .copied()
+                .collect(),
+        })
+        .collect();
+    let still = Still::of(&frames, width, height);
+    let found = still.overlays(&frames);
+    let shift = |mut overlay: Overlay| {
+        let [x0, y0, x1, y1] = overlay.rect;
+        overlay.rect = [x0 + left, y0 + upper, x1 + left, y1 + upper];
+        overlay
+    };
+    found.into_iter().map(shift).collect()
+}
+
+/// What lasts over the frames, pixel by pixel.
+struct Still {
+    width: usize,
+    height: usize,
+    /// Median gradient of the pixels with a lasting edge.
+    lasting: Vec<Option<[f32; 2]>>,
+    /// In how many frames the pixel has an edge.
+    edges: Vec<u16>,
+    /// Whether the pixel changes.
+    changing: Vec<bool>,
+    /// How many frames there are.
+    frames: usize,
+}
+
+/// Central differences at a pixel that is not on the border, in levels a pixel.
+#[inline]
+fn gradient(frame: &Small, at: usize) -> [f32; 2] {
+    let data = &frame.data;
+    [
+        (data[at + 1] - data[at - 1]) / 2.0,
+        (data[at + frame.width] - data[at - frame.width]) / 2.0,
+    ]
+}
+
+/// Whether a gradient is that of a lasting edge: in its direction, neither much weaker nor much stronger.
+#[inline]
+fn agrees(own: [f32; 2], edge: [f32; 2]) -> bool {
+    let square = edge[0] * edge[0] + edge[1] * edge[1];
+    let along = (own[0] * edge[0] + own[1] * edge[1]) / square;
+    let across = (own[0] * edge[1] - own[1] * edge[0]).abs() / square;
+    (0.35..=2.5).contains(&along) && across <= 0.7 * along.max(0.7)
+}
+
+impl Still {
+    fn of(frames: &[Small], width: usize, height: usize) -> Self {
+        let count = width * height;
+        let mut still = Self {
+            width,
+            height,
+            lasting: vec![None; count],
+            edges: vec![0; count],
+            changing: vec![false; count],
+            frames: frames.len(),
+        };
+        let needed = (LASTING * frames.len() as f64).ceil() as usize;
+        let cut = frames.len() / 10;
+        let mut own: Vec<[f32; 2]> = vec![[0.0; 2]; frames.len()];
+        let mut values: Vec<f32> = vec![0.0; frames.len()];
+        for y in 1..height - 1 {
+            for at in y * width + 1..(y + 1) * width - 1 {
+                for (value, frame) in values.iter_mut().zip(frames) {
+                    *value = frame.data[at];
+                }
+                values.sort_unstable_by(f32::total_cmp);
+                let range = values[values.len() - 1 - cut] - values[cut];
+                still.changing[at] = range >= CHANGE_LEVELS;
+
+                let mut edges = 0;
+                for (own, frame) in own.iter_mut().zip(frames) {
+                    *own = gradient(frame, at);
+                    edges += u16::from(own[0].abs().max(own[1].abs()) >= EDGE_LEVELS);
+                }
+                still.edges[at] = edges;
+                if usize::from(edges) * 2 < frames.len() {
+                    continue;
+                }
+                let mut median = |axis: usize| {
+                    for (value, own) in values.iter_mut().zip(&own) {
+                        *value = own[axis];
+                    }
+                    values.sort_unstable_by(f32::total_cmp);
+                    values[values.len() / 2]
+                };
+                let edge = [median(0), median(1)];
+                if edge[0].hypot(edge[1]) >= EDGE_LEVELS
+                    && own.iter().filter(|own| agrees(**own, edge)).count() >= needed
+                {
+                    still.lasting[at] = Some(edge);
+                }
+            }
+        }
+        still
+    }
+
+    fn overlays(&self, frames: &[Small]) -> Vec<Overlay> {
+        let all = self.lasting.iter().flatten().count();
+        let mut found = Vec::new();
+        let mut explained = 0;
+        for rect in self.boxes() {
+            let pixels = self.lasting_in(rect);
+            let [x0, y0, x1, y1] = rect;
+            let (width, height) = (x1 - x0, y1 - y0);
+            let area = (width * height) as f64;
+            let dense = pixels.len() as f64 >= 0.05 * area;
+            let fits = area <= MAX_AREA * (self.width * self.height) as f64;
+            if pixels.len() >= 24
+                && dense
+                && fits
+                && width.min(height) >= 5
+                && self.stands_out(rect)
+            {
+                explained += pixels.len();
+                found.push((pixels.len(), self.overlay(frames, rect, &pixels)));
+            }
+        }
+        if (explained as f64) < EXPLAINED * all as f64 {
+            return Vec::new();
+        }
+        // Beside a plain overlay, a small and shaky one is more likely a corner of the scene that hardly moves.
+        let largest = found.iter().map(|(pixels, _)| *pixels).max().unwrap_or(0) as f64;
+        found.retain(|(pixels, overlay)| {
+            *pixels as f64 >= MINOR_SIZE * largest || overlay.score >= MINOR_SCORE
+        });
+        found.into_iter().map(|(_, overlay)| overlay).collect()
+    }
+
+    /// The boxes of lasting edges that lie near one another: nearer than a small part of the frame, or than the boxes are
+    /// high (letters of a word).
+    fn boxes(&self) -> Vec<[usize; 4]> {
+        let reach = (self.width.min(self.height) / 50).max(2);
+        let mut mask: Vec<bool> = self.lasting.iter().map(Option::is_some).collect();
+        for speck in components(&mask, self.width) {
+            if speck.len() < SPECK_PX {
+                for at in speck {
+                    mask[at] = false;
+                }
+            }
+        }
+        let wide = dilated(&mask, self.width, reach);
+        let mut boxes = Vec::new();
+        for pixels in components(&wide, self.width) {
+            // The box of the edges themselves, not of the widened ones.
+            let own = pixels.into_iter().filter(|at| mask[*at]);
+            let bounds = own.map(|at| {
+                let (x, y) = ((at % self.width) as f32, (at / self.width) as f32);
+                [x, y, x + 1.0, y + 1.0]
+            });
+            boxes.extend(bounds.reduce(hull));
+        }
+        while let Some((a, b)) = pair_to_join(&boxes) {
+            let joined = hull(boxes[a], boxes.swap_remove(b));
+            boxes[a] = joined;
+        }
+        boxes
+            .into_iter()
+            .map(|rect| rect.map(|edge| edge as usize))
+            .collect()
+    }
+
+    fn lasting_in(&self, [x0, y0, x1, y1]: [usize; 4]) -> Vec<(usize, [f32; 2])> {
+        let rows = y0..y1;
+        rows.flat_map(|y| y * self.width + x0..y * self.width + x1)
+            .filter_map(|at| Some((at, self.lasting[at]?)))
+            .collect()
+    }
+
+    /// Whether the picture around the box changes and leaves hardly any lasting edges.
+    fn stands_out(&self, [x0, y0, x1, y1]: [usize; 4]) -> bool {
+        let gap = 2;
+        let reach = ((x1 - x0).min(y1 - y0) / 2).clamp(8, 40) + gap;
+        let (left, right) = (
+            x0.saturating_sub(reach).max(1),
+            (x1 + reach).min(self.width - 1),
+        );
+        let (upper, lower) = (
+            y0.saturating_sub(reach).max(1),
+            (y1 + reach).min(self.height - 1),
+        );
+        let (mut count, mut changing, mut lasting, mut edges) = (0usize, 0usize, 0usize, 0usize);
+        for y in upper..lower {
+            for x in left..right {
+                if x + gap >= x0 && x < x1 + gap && y + gap >= y0 && y < y1 + gap {
+                    continue;
+                }
+                let at = y * self.width + x;
+                count += 1;
+                changing += usize::from(self.changing[at]);
+                lasting += usize::from(self.lasting[at].is_some());
+                edges += usize::from(self.edges[at]);
+            }
+        }
+        let edges = edges as f64 / self.frames as f64;
+        count > 0
+            && changing as f64 >= RING_CHANGE * count as f64
+            && lasting as f64 <= RING_LASTING * edges + 2.0
+    }
+
+    fn overlay(&self, frames: &[Small], rect: [usize; 4], pixels: &[(usize, [f32; 2])]) -> Overlay {
+        let agreement = |frame: &Small| {
+            let agreeing = pixels
+                .iter()
+                .filter(|(at, edge)| agrees(gradient(frame, *at), *edge));
+            agreeing.count() as f64 / pixels.len() as f64
+        };
+        let agreements: Vec<f64> = frames.iter().map(agreement).collect();
+        let count = frames.len() as f64;
+        let seen = agreements
+            .iter()
+            .filter(|agreement| **agreement >= 0.5)
+            .count();
+        Overlay {
+            rect,
+            score: (agreements.iter().sum::<f64>() / count) as f32,
+            persistence: (seen as f64 / count) as f32,
+        }
+    }
+}
+
+/// Two boxes, the first one before the second, that are nearer to one another than the lower one is high.
+fn pair_to_join(boxes: &[[f32; 4]]) -> Option<(usize, usize)> {
+    for (b, two) in boxes.iter().enumerate() {
+        for (a, one) in boxes[..b].iter().enumerate() {
+            let near = 0.9 * (one[3] - one[1]).min(two[3] - two[1]);
+            let apart = |low: usize, high: usize| (two[low] - one[high]).max(one[low] - two[high]);
+            if apart(0, 2) <= near && apart(1, 3) <= near {
+                return Some((a, b));
+            }
+        }
+    }
+    None
+}
+
+/// A mask in which all pixels within a square of this reach around a set one are set.
+fn dilated(mask: &[bool], width: usize, reach: usize) -> Vec<bool> {
+    let spread =
+        |mask: &[bool], step: usize, len: usize, starts: &mut dyn Iterator<Item = usize>| {
+            let mut wide = vec![false; mask.len()];
+            for start in starts {
+                let mut until = 0;
+                for i in 0..len + reach {
+                    if i < len && mask[start + i * step] {
+                        until = i + 2 * reach + 1;
+                    }
+                    if i >= reach && i < until {
+                        wide[start + (i - reach) * step] = true;
+                    }
+                }
+            }
+            wide
+        };
+    let height = mask.len() / width;
+    let across = spread(mask, 1, width, &mut (0..height).map(|y| y * width));
+    spread(&across, width, height, &mut (0..width))
+}
+
+/// The pixels of each connected part of a mask (eight neighbours), in order of their first pixels.
+pub(super) fn components(mask: &[bool], width: usize) -> Vec<Vec<usize>> {
+    let height = mask.len() / width.max(1);
+    let mut left = mask.to_vec();
+    let mut parts = Vec::new();
+    for first in 0..mask.len() {
+        if !left[first] {
+            continue;
+        }
+        left[first] = false;
+        let mut part = vec![first];
+        let mut next = 0;
+        while let Some(at) = part.get(next).copied() {
+            next += 1;
+            let (x, y) = (at % width, at / width);
+            for ny in y.saturating_sub(1)..(y + 2).min(height) {
+                for nx in x.saturating_sub(1)..(x + 2).min(width) {
+                    if std::mem::take(&mut left[ny * width + nx]) {
+                        part.push(ny * width + nx);
+                    }
+                }
+            }
+        }
+        parts.push(part);
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dilation_reaches_as_far_as_it_says() {
+        let mut mask = vec![false; 7 * 5];
+        mask[2 * 7 + 3] = true;
+        let wide = dilated(&mask, 7, 1);
+        let set: Vec<usize> = (0..35).filter(|at| wide[*at]).collect();
+        assert_eq!(set, [9, 10, 11, 16, 17, 18, 23, 24, 25]);
+        mask[0] = true;
+        assert_eq!(dilated(&mask, 7, 9), vec![true; 35]);
+    }
+
+    #[test]
+    fn components_touch_at_corners_too() {
+        let mask = [
+            true, false, false, true, false, true, false, false, false, false, false, true,
+        ]
+        .map(|set| set);
+        let parts = components(&mask, 4);
+        assert_eq!(parts, [vec![0, 5], vec![3], vec![11]]);
+    }
+}
