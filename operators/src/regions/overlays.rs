@@ -301,13 +301,18 @@ impl Still {
     }
 }
 
-/// Two boxes, the first one before the second, that are nearer to one another than the lower one is high.
+/// Two boxes, the first one before the second, that are nearer to one another than they are high, and about as high as one
+/// another: letters and words, rather than a logo and the twigs beside it.
 fn pair_to_join(boxes: &[[f32; 4]]) -> Option<(usize, usize)> {
     for (b, two) in boxes.iter().enumerate() {
         for (a, one) in boxes[..b].iter().enumerate() {
-            let near = 0.9 * (one[3] - one[1]).min(two[3] - two[1]);
+            let (lower, higher) = {
+                let (one, two) = (one[3] - one[1], two[3] - two[1]);
+                (one.min(two), one.max(two))
+            };
             let apart = |low: usize, high: usize| (two[low] - one[high]).max(one[low] - two[high]);
-            if apart(0, 2) <= near && apart(1, 3) <= near {
+            let near = 0.9 * lower;
+            if higher <= 2.5 * lower && apart(0, 2) <= near && apart(1, 3) <= near {
                 return Some((a, b));
             }
         }

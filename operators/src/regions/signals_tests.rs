@@ -94,6 +94,23 @@ fn bars_on_all_sides_and_on_one() {
 }
 
 #[test]
+fn a_bar_beside_a_plain_wall_is_vouched_for_by_its_twin() {
+    let wall = |lower: usize| {
+        found(move |k, x, y| {
+            if y < 30 || y >= HEIGHT - lower {
+                BLACK
+            } else if y < 90 {
+                [190; 3]
+            } else {
+                moving(k, x, y)
+            }
+        })
+    };
+    assert_eq!(classes(&wall(30)), ["border", "border"]);
+    assert_eq!(classes(&wall(50)), ["border"], "a twin is as thick");
+}
+
+#[test]
 fn a_noisy_bar_with_text_on_it_is_a_bar() {
     let regions = found(|k, x, y| {
         let grain = ((x * 7 + y * 13 + k * 5) % 7) as u8;
@@ -224,7 +241,7 @@ fn subtitles_are_found_though_the_text_changes() {
     let subtitled = |k: usize, x: usize, y: usize| {
         let letters = 12 + k % 5;
         let left = (WIDTH - letters * 14) / 2;
-        if k % 2 == 0 && is_text(x, y, left, 170, 14, letters, k) {
+        if k.is_multiple_of(2) && is_text(x, y, left, 170, 14, letters, k) {
             WHITE
         } else {
             // Not so bright that the letters drown.
