@@ -28,7 +28,7 @@ on the wrong side of one, and `reasons` says which.
 | `noise` | deviation of the noise in 8-bit levels, median over the frames | from 0; 5 is grainy |
 | `motion` | mean absolute change of the luma from frame to frame | 0 to 1 |
 | `frozen` | share of the frames that repeat the one before them | 0 to 1 |
-| `affine_residual` | share of the change from frame to frame that no motion of the picture as a whole explains, median over 16 pairs; low with motion means a camera simulated on a still picture | 0 to 1 |
+| `affine_residual` | share of the change between frames (17 at most, spread evenly) that no motion of the picture as a whole explains, median over them; low with motion means a camera simulated on a still picture | 0 to 1 |
 
 A signal that cannot be computed is `null`, and no threshold on it rejects: change of a single frame, sharpness of a flat \
 picture, `affine_residual` without motion. Frames that stand several times because a span is short count once. The numbers \

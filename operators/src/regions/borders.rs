@@ -34,11 +34,26 @@ const OUTLIERS: f64 = 0.1;
 /// Share of the edge along which a picture must be seen beyond it.
 const MIN_COVERAGE: f64 = 0.75;
 
+/// The same in a single frame that attests the edge.
+const FRAME_COVERAGE: f64 = 0.5;
+
+/// Largest share of a line just before the edge that may differ in a frame that attests it.
+const FRAME_BEFORE: f64 = 0.15;
+
+/// Share of the frames that must attest the edge.
+const ATTESTING: f64 = 0.2;
+
 /// Lines in which an encoder may have smeared the edge.
 const SMEAR_PX: usize = 8;
 
 /// Share of a side up to which a bar may reach.
 const MAX_DEPTH: f64 = 0.45;
+
+/// How far the thickness of two bars on opposite sides may differ that vouch for one another, in pixels.
+const TWIN_PX: usize = 2;
+
+/// Change over the frames beside a black bar that tells a picture from a plane of colour, in 8-bit levels.
+const LIVE_LEVELS: u8 = 8;
 
 /// Thinnest bar, in pixels.
 const MIN_BAR_PX: usize = 2;
@@ -58,6 +73,15 @@ pub enum Side {
 
 impl Side {
     const ALL: [Side; 4] = [Side::Top, Side::Bottom, Side::Left, Side::Right];
+
+    fn opposite(self) -> Side {
+        match self {
+            Side::Top => Side::Bottom,
+            Side::Bottom => Side::Top,
+            Side::Left => Side::Right,
+            Side::Right => Side::Left,
+        }
+    }
 
     /// The sides at the start and the end of this side's lines.
     fn ends(self) -> (Side, Side) {
@@ -104,12 +128,38 @@ pub fn borders(frames: &[Frame]) -> Vec<Bar> {
         let strip = strips.iter().find(|strip| strip.side == side);
         strip.map_or(0, |strip| strip.depth)
     };
-    strips
+    let edges: Vec<(&Strip, Bar)> = strips
         .iter()
         .filter_map(|strip| {
             let (start, end) = strip.side.ends();
-            strip.bar(frames, depth_of(start), depth_of(end))
+            let bar = strip.edge(frames, depth_of(start), depth_of(end))?;
+            Some((strip, bar))
         })
+        .collect();
+    let with_picture: Vec<bool> = edges
+        .iter()
+        .map(|(strip, bar)| {
+            let (start, end) = strip.side.ends();
+            strip.is_picture(frames, bar.thickness_px, depth_of(start), depth_of(end))
+        })
+        .collect();
+    // A plain wall beyond the edge proves nothing; the same bar at the other side does.
+    let has_twin = |(strip, bar): &(&Strip, Bar)| {
+        edges
+            .iter()
+            .zip(&with_picture)
+            .any(|((other, twin), proved)| {
+                *proved
+                    && other.side == strip.side.opposite()
+                    && off(other.colour, strip.colour) <= TOLERANCE_LEVELS
+                    && twin.thickness_px.abs_diff(bar.thickness_px) <= TWIN_PX
+            })
+    };
+    edges
+        .iter()
+        .zip(&with_picture)
+        .filter(|(edge, proved)| **proved || has_twin(edge))
+        .map(|((_, bar), _)| bar.clone())
         .collect()
 }
 
@@ -228,18 +278,20 @@ impl Strip {
 
     /// The bar that ends where these lines end, if there is an edge; `start` and `end` are the depths of the strips that
     /// this one's lines run into.
-    fn bar(&self, frames: &[Frame], start: usize, end: usize) -> Option<Bar> {
+    fn edge(&self, frames: &[Frame], start: usize, end: usize) -> Option<Bar> {
         if self.depth == 0 || self.depth >= self.cap || self.written > WRITTEN_LINES {
             return None;
         }
         let (edge, beyond) = (self.depth..self.depth + SMEAR_PX).find_map(|depth| {
             let beyond = self.beyond(frames, depth, start, end)?;
-            (beyond.coverage >= MIN_COVERAGE).then_some((depth, beyond))
+            let is_edge = beyond.coverage >= MIN_COVERAGE
+                && self.attested(frames, depth, start, end) >= ATTESTING;
+            is_edge.then_some((depth, beyond))
         })?;
         // A line that is half bar, half picture (a scaled video) goes with the bar.
         let next = self.beyond(frames, edge + 1, start, end)?;
         let thickness_px = edge + usize::from(beyond.mean < 0.6 * next.mean);
-        if thickness_px < MIN_BAR_PX || !self.is_picture(frames, thickness_px, start, end) {
+        if thickness_px < MIN_BAR_PX {
             return None;
         }
         Some(Bar {
@@ -248,6 +300,21 @@ impl Strip {
             coverage: beyond.coverage.max(next.coverage) as f32,
             persistence: self.persistence as f32,
         })
+    }
+
+    /// Share of the frames that show a straight edge here by themselves: the picture along most of it, and nothing of the
+    /// picture two lines before. The line between a sky and hills that sway is straight only when frames are put together.
+    fn attested(&self, frames: &[Frame], edge: usize, start: usize, end: usize) -> f64 {
+        let attests = |frame: &&Frame| {
+            let coverage = |depth| {
+                let frame = std::slice::from_ref(*frame);
+                let beyond = self.beyond(frame, depth, start, end);
+                beyond.map_or(0.0, |beyond| beyond.coverage)
+            };
+            coverage(edge).max(coverage(edge + 1)) >= FRAME_COVERAGE
+                && coverage(edge.saturating_sub(2)) <= FRAME_BEFORE
+        };
+        frames.iter().filter(attests).count() as f64 / frames.len() as f64
     }
 
     /// What is seen over all frames in a line between the strips at its ends; `None` if too little lies between.
@@ -298,11 +365,13 @@ impl Strip {
             let count = pixels.len().max(1) as f64;
             along = along.max((squares / count - (sum / count).powi(2)).max(0.0).sqrt());
         }
+        let black = self.colour.iter().all(|channel| *channel <= SCENE_LEVELS);
+        let live = if black { LIVE_LEVELS } else { SCENE_LEVELS };
         let changing = ranges
             .iter()
-            .filter(|(least, most)| most.saturating_sub(*least) > SCENE_LEVELS);
-        let changing = changing.count() as f64 / ranges.len().max(1) as f64;
-        let black = self.colour.iter().all(|channel| *channel <= SCENE_LEVELS);
+            .filter(|(least, most)| most.saturating_sub(*least) > live)
+            .count() as f64
+            / ranges.len().max(1) as f64;
         changing >= 0.5 || (black && along >= 10.0)
     }
 }

@@ -11,3 +11,6 @@ pub mod safe_crop;
 pub mod signals;
 pub mod subtitles;
 pub mod tracks;
+
+#[cfg(test)]
+mod test_scenes;

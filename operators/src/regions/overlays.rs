@@ -33,6 +33,15 @@ const MAX_AREA: f64 = 0.25;
 /// Share of all lasting edges that must lie in the overlays found.
 const EXPLAINED: f64 = 0.6;
 
+/// An overlay with fewer lasting edges than this share of the largest one's is a minor one …
+const MINOR_SIZE: f64 = 0.25;
+
+/// … and needs this score.
+const MINOR_SCORE: f32 = 0.92;
+
+/// Lasting edges with fewer connected pixels are chance.
+const SPECK_PX: usize = 5;
+
 /// Luma of a frame at working size.
 #[derive(Debug, Clone)]
 pub struct Small {
@@ -186,19 +195,32 @@ impl Still {
                 && self.stands_out(rect)
             {
                 explained += pixels.len();
-                found.push(self.overlay(frames, rect, &pixels));
+                found.push((pixels.len(), self.overlay(frames, rect, &pixels)));
             }
         }
         if (explained as f64) < EXPLAINED * all as f64 {
             return Vec::new();
         }
-        found
+        // Beside a plain overlay, a small and shaky one is more likely a corner of the scene that hardly moves.
+        let largest = found.iter().map(|(pixels, _)| *pixels).max().unwrap_or(0) as f64;
+        found.retain(|(pixels, overlay)| {
+            *pixels as f64 >= MINOR_SIZE * largest || overlay.score >= MINOR_SCORE
+        });
+        found.into_iter().map(|(_, overlay)| overlay).collect()
     }
 
-    /// The boxes of lasting edges that lie near one another.
+    /// The boxes of lasting edges that lie near one another: nearer than a small part of the frame, or than the boxes are
+    /// high (letters of a word).
     fn boxes(&self) -> Vec<[usize; 4]> {
-        let reach = (self.width.min(self.height) / 40).max(3);
-        let mask: Vec<bool> = self.lasting.iter().map(Option::is_some).collect();
+        let reach = (self.width.min(self.height) / 50).max(2);
+        let mut mask: Vec<bool> = self.lasting.iter().map(Option::is_some).collect();
+        for speck in components(&mask, self.width) {
+            if speck.len() < SPECK_PX {
+                for at in speck {
+                    mask[at] = false;
+                }
+            }
+        }
         let wide = dilated(&mask, self.width, reach);
         let mut boxes = Vec::new();
         for pixels in components(&wide, self.width) {
@@ -208,11 +230,16 @@ impl Still {
                 let (x, y) = ((at % self.width) as f32, (at / self.width) as f32);
                 [x, y, x + 1.0, y + 1.0]
             });
-            if let Some(rect) = bounds.reduce(hull) {
-                boxes.push(rect.map(|edge| edge as usize));
-            }
+            boxes.extend(bounds.reduce(hull));
+        }
+        while let Some((a, b)) = pair_to_join(&boxes) {
+            let joined = hull(boxes[a], boxes.swap_remove(b));
+            boxes[a] = joined;
         }
         boxes
+            .into_iter()
+            .map(|rect| rect.map(|edge| edge as usize))
+            .collect()
     }
 
     fn lasting_in(&self, [x0, y0, x1, y1]: [usize; 4]) -> Vec<(usize, [f32; 2])> {
@@ -272,6 +299,25 @@ impl Still {
             persistence: (seen as f64 / count) as f32,
         }
     }
+}
+
+/// Two boxes, the first one before the second, that are nearer to one another than they are high, and about as high as one
+/// another: letters and words, rather than a logo and the twigs beside it.
+fn pair_to_join(boxes: &[[f32; 4]]) -> Option<(usize, usize)> {
+    for (b, two) in boxes.iter().enumerate() {
+        for (a, one) in boxes[..b].iter().enumerate() {
+            let (lower, higher) = {
+                let (one, two) = (one[3] - one[1], two[3] - two[1]);
+                (one.min(two), one.max(two))
+            };
+            let apart = |low: usize, high: usize| (two[low] - one[high]).max(one[low] - two[high]);
+            let near = 0.9 * lower;
+            if higher <= 2.5 * lower && apart(0, 2) <= near && apart(1, 3) <= near {
+                return Some((a, b));
+            }
+        }
+    }
+    None
 }
 
 /// A mask in which all pixels within a square of this reach around a set one are set.

@@ -173,12 +173,21 @@ fn overlays_of(planes: &[Plane], scene: [f32; 4], persistence: f32) -> Vec<Regio
         .collect();
     if let Some(found) = subtitles::subtitles(&lower_parts, persistence) {
         let rect = at_full(found.rect);
-        // The same text, found twice because it does not change.
+        // The same text is found as an overlay, too, if it does not change: in one piece or in several.
+        regions.retain(|other| share_inside(other.rect, rect) < 0.7);
         if regions.iter().all(|other| iou(other.rect, rect) < 0.3) {
             regions.push(region("subtitle", rect, found.score, found.persistence));
         }
     }
     regions
+}
+
+/// How much of a rectangle lies in another one, 0 to 1.
+fn share_inside(inner: [f32; 4], outer: [f32; 4]) -> f32 {
+    let side = |low: f32, high: f32| (high - low).max(0.0);
+    let shared = side(inner[0].max(outer[0]), inner[2].min(outer[2]))
+        * side(inner[1].max(outer[1]), inner[3].min(outer[3]));
+    shared / (side(inner[0], inner[2]) * side(inner[1], inner[3])).max(1.0)
 }
 
 /// What an overlay is, by its place and shape.
@@ -195,3 +204,7 @@ fn class_of([left, upper, right, lower]: [f32; 4], width: f32, height: f32) -> &
         "watermark"
     }
 }
+
+#[cfg(test)]
+#[path = "signals_tests.rs"]
+mod tests;

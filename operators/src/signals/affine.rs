@@ -419,6 +419,9 @@ mod tests {
         128.0 + 24.0 * sum
     }
 
+    /// Where a point of the frame lies in the scene.
+    type Camera = fn(f64, f64) -> (f64, f64);
+
     fn frame(at: impl Fn(f64, f64) -> f64) -> Pyramid {
         let size = 256;
         let data = (0..size * size)
@@ -429,7 +432,7 @@ mod tests {
     #[test]
     fn a_camera_over_a_still_picture_leaves_little() {
         let before = frame(scene);
-        let maps: [(&str, fn(f64, f64) -> (f64, f64)); 4] = [
+        let maps: [(&str, Camera); 4] = [
             ("pan", |x, y| (x + 3.3, y - 1.7)),
             ("fast pan", |x, y| (x + 24.0, y + 9.0)),
             ("zoom", |x, y| {

@@ -16,7 +16,10 @@ impl Plane {
     /// # Panics
     /// If the data are not whole rows: a bug.
     pub fn new(width: usize, data: Vec<u8>) -> Self {
-        assert!(width > 0 && data.len() % width == 0, "data are whole rows");
+        assert!(
+            width > 0 && data.len().is_multiple_of(width),
+            "data are whole rows"
+        );
         Self {
             width,
             height: data.len() / width,

@@ -7,8 +7,9 @@ use super::plane::Plane;
 use super::{change, still};
 use crate::media::frames::Frame;
 
-/// Most pairs of frames that [`Signal::AffineResidual`] fits; of a longer clip as many, spread evenly.
-const MAX_FITS: usize = 16;
+/// Most frames that [`Signal::AffineResidual`] looks at; of a longer clip as many, spread evenly. Frames that are further
+/// apart differ more, so that what an encoder adds counts less.
+const MAX_FITTED: usize = 17;
 
 /// A number that says something of a clip's quality.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,7 +28,8 @@ pub enum Signal {
     Motion,
     /// Share of the pairs of frames that follow one another which are the same picture ([`change::is_frozen`]).
     Frozen,
-    /// [`affine::residual`], median over the pairs that move (16 at most, spread evenly over the clip).
+    /// [`affine::residual`], median over the pairs that move, of 17 frames at most, spread evenly over the
+    /// clip.
     AffineResidual,
 }
 
@@ -76,7 +78,7 @@ pub fn measure(frames: &[Frame], wanted: &[Signal]) -> Vec<Option<f64>> {
 
     let mut values: [Vec<f64>; Signal::ALL.len()] = Default::default();
     let mut note = |signal: Signal, value: Option<f64>| values[signal as usize].extend(value);
-    let fits = fitted_pairs(frames.len().saturating_sub(1));
+    let fitted = fitted_frames(frames.len());
     let mut before: Option<Plane> = None;
     let mut pyramid_before: Option<Pyramid> = None;
     for (index, frame) in frames.iter().enumerate() {
@@ -98,13 +100,12 @@ pub fn measure(frames: &[Frame], wanted: &[Signal]) -> Vec<Option<f64>> {
                 );
             }
         }
-        if wants(Signal::AffineResidual) {
-            let (ends, begins) = (index > 0 && fits[index - 1], fits.get(index) == Some(&true));
-            let pyramid = (ends || begins).then(|| Pyramid::new(&plane));
-            if let (true, Some(before), Some(after)) = (ends, &pyramid_before, &pyramid) {
-                note(Signal::AffineResidual, affine::residual(before, after));
+        if wants(Signal::AffineResidual) && fitted[index] {
+            let pyramid = Pyramid::new(&plane);
+            if let Some(before) = &pyramid_before {
+                note(Signal::AffineResidual, affine::residual(before, &pyramid));
             }
-            pyramid_before = pyramid;
+            pyramid_before = Some(pyramid);
         }
         before = Some(plane);
     }
@@ -133,12 +134,12 @@ const STILL: [(Signal, OfFrame); 5] = [
     (Signal::Noise, still::noise),
 ];
 
-/// Which of the pairs are fitted: all, or [`MAX_FITS`] spread evenly.
-fn fitted_pairs(pairs: usize) -> Vec<bool> {
-    let mut fitted = vec![pairs <= MAX_FITS; pairs];
-    if pairs > MAX_FITS {
-        for k in 0..MAX_FITS {
-            fitted[k * (pairs - 1) / (MAX_FITS - 1)] = true;
+/// Which of so many frames are fitted: all, or [`MAX_FITTED`] spread evenly.
+fn fitted_frames(frames: usize) -> Vec<bool> {
+    let mut fitted = vec![frames <= MAX_FITTED; frames];
+    if frames > MAX_FITTED {
+        for k in 0..MAX_FITTED {
+            fitted[k * (frames - 1) / (MAX_FITTED - 1)] = true;
         }
     }
     fitted
@@ -227,10 +228,10 @@ mod tests {
     }
 
     #[test]
-    fn long_clips_are_fitted_at_both_ends() {
-        let fitted = fitted_pairs(47);
-        assert_eq!(fitted.iter().filter(|fitted| **fitted).count(), MAX_FITS);
-        assert!(fitted[0] && fitted[46]);
-        assert_eq!(fitted_pairs(3), [true; 3]);
+    fn long_clips_are_fitted_from_end_to_end() {
+        let fitted = fitted_frames(48);
+        assert_eq!(fitted.iter().filter(|fitted| **fitted).count(), MAX_FITTED);
+        assert!(fitted[0] && fitted[47]);
+        assert_eq!(fitted_frames(3), [true; 3]);
     }
 }

@@ -205,7 +205,13 @@ mod tests {
 
     #[test]
     fn blur_lowers_sharpness_and_contrast_does_not() {
-        let stripes = |x: usize, _: usize| if (x / 4) % 2 == 0 { 60.0 } else { 200.0 };
+        let stripes = |x: usize, _: usize| {
+            if (x / 4).is_multiple_of(2) {
+                60.0
+            } else {
+                200.0
+            }
+        };
         let sharp = sharpness(&plane(128, 128, stripes)).expect("not flat");
         let blurred = plane(128, 128, |x, y| {
             (0..5).map(|k| stripes(x + k, y)).sum::<f64>() / 5.0
