@@ -47,7 +47,7 @@ A region counts when its boxes (same class, IoU of at least 0.5 with the mean of
         ParamSpec {
             name: "frames",
             ty: ParamType::Int { min: 2, max: 128 },
-            fallback: Fallback::Is("12"),
+            fallback: Fallback::Is("16"),
             unit: Some("frames"),
             doc: "Frames that are looked at, spread evenly over the video.",
         },

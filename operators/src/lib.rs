@@ -57,9 +57,10 @@ pub fn registry() -> Registry {
     )
 }
 
-/// What `device: auto` means on this machine: `cuda:0` if there is a GPU that libtorch can use, else `cpu`.
-pub fn default_device() -> String {
+/// What `device: auto` means for the process with this rank on its machine: `cuda:N` if there is a GPU that libtorch can
+/// use (processes take them in turn), else `cpu`.
+pub fn default_device(local_rank: usize) -> String {
     clipsieve_models::DeviceChoice::Auto
-        .resolve(0)
+        .resolve(local_rank)
         .map_or_else(|_| "cpu".to_string(), |device| device.id())
 }

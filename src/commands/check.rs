@@ -13,7 +13,7 @@ use crate::cli::{Check, TextOrJson};
 /// # Errors
 /// Trouble with stdout.
 pub fn run(arguments: &Check, registry: &Registry) -> io::Result<Exit> {
-    let loaded = match pipeline::load(&arguments.pipeline, registry) {
+    let loaded = match pipeline::load(&arguments.pipeline, registry, 0) {
         Ok(loaded) => loaded,
         Err(message) => {
             output::tell(&format!("error: {message}"));

@@ -17,11 +17,15 @@ pub struct Loaded {
     pub compiled: Compiled,
 }
 
-/// Reads and compiles a pipeline for this machine.
+/// Reads and compiles a pipeline for this machine; `local_rank` says which of its processes this is.
 ///
 /// # Errors
 /// A message: the file cannot be read, or a `--set` is not `key=value`.
-pub fn load(arguments: &Pipeline, registry: &Registry) -> Result<Loaded, String> {
+pub fn load(
+    arguments: &Pipeline,
+    registry: &Registry,
+    local_rank: usize,
+) -> Result<Loaded, String> {
     let name = arguments.file.display().to_string();
     let text = fs::read(&arguments.file)
         .map_err(|error| format!("cannot read the pipeline {name}: {error}"))?;
@@ -34,7 +38,7 @@ pub fn load(arguments: &Pipeline, registry: &Registry) -> Result<Loaded, String>
         registry,
         sets: &sets,
         env: &|name| std::env::var(name).ok(),
-        machine: this_machine(),
+        machine: this_machine(local_rank),
         processes: usize::from(arguments.processes),
         workers: usize::from(arguments.workers),
     };
@@ -60,11 +64,11 @@ fn key_and_value(set: &str) -> Result<(String, String), String> {
 }
 
 /// What the plan may use of this machine.
-fn this_machine() -> Machine {
+fn this_machine(local_rank: usize) -> Machine {
     Machine {
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         memory_bytes: memory_bytes(),
-        device: clipsieve_operators::default_device(),
+        device: clipsieve_operators::default_device(local_rank),
     }
 }
 

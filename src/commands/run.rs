@@ -23,7 +23,8 @@ pub fn run(arguments: &Run, registry: &Registry) -> io::Result<Exit> {
         Ok(member) => member,
         Err(error) => return Ok(died(&error)),
     };
-    let loaded = match pipeline::load(&arguments.pipeline, registry) {
+    let rank = member.as_ref().map_or(0, |member| member.process);
+    let loaded = match pipeline::load(&arguments.pipeline, registry, rank) {
         Ok(loaded) => loaded,
         Err(message) => {
             output::tell(&format!("error: {message}"));

@@ -198,6 +198,8 @@ fn device(
     let text = values.opt_text("device").unwrap_or("auto");
     let device = match text {
         "auto" => &draft.options.machine.device,
+        // The GPU of this process, which `auto` names if there is one.
+        "cuda" if draft.options.machine.device.starts_with("cuda") => &draft.options.machine.device,
         "cuda" => "cuda:0",
         "cpu" => text,
         _ if text.strip_prefix("cuda:").is_some_and(is_number) => text,

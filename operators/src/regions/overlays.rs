@@ -33,6 +33,10 @@ const MAX_AREA: f64 = 0.25;
 /// Share of all lasting edges that must lie in the overlays found.
 const EXPLAINED: f64 = 0.6;
 
+/// Least score of an overlay. The point that a camera moves towards lasts, too, but its edges agree less well (0.86 on
+/// footage from a car) than those of something drawn into the picture.
+const MIN_SCORE: f32 = 0.9;
+
 /// An overlay with fewer lasting edges than this share of the largest one's is a minor one …
 const MINOR_SIZE: f64 = 0.25;
 
@@ -204,7 +208,8 @@ impl Still {
         // Beside a plain overlay, a small and shaky one is more likely a corner of the scene that hardly moves.
         let largest = found.iter().map(|(pixels, _)| *pixels).max().unwrap_or(0) as f64;
         found.retain(|(pixels, overlay)| {
-            *pixels as f64 >= MINOR_SIZE * largest || overlay.score >= MINOR_SCORE
+            overlay.score >= MIN_SCORE
+                && (*pixels as f64 >= MINOR_SIZE * largest || overlay.score >= MINOR_SCORE)
         });
         found.into_iter().map(|(_, overlay)| overlay).collect()
     }
