@@ -49,7 +49,7 @@ fn log(verbose: u8) {
         .unwrap_or_else(|_| EnvFilter::new(format!("{level},timely=warn,opendal=warn")));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(|| progress::LogWriter)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .without_time()

@@ -1,7 +1,7 @@
-//! The progress line on stderr.
+//! The progress line on stderr, and the log that has to go round it.
 
-use std::io::{self, IsTerminal};
-use std::sync::Arc;
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,6 +16,30 @@ use crate::commands::output;
 const TICK: Duration = Duration::from_millis(200);
 /// How often a plain line is written.
 const PLAIN_PAUSE: Duration = Duration::from_secs(10);
+
+/// The line that moves now, if one does.
+static MOVING: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// Stderr for the log: the moving line steps aside for what is written.
+#[derive(Clone, Copy)]
+pub struct LogWriter;
+
+impl Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let moving = MOVING
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        match moving {
+            Some(bar) => bar.suspend(|| io::stderr().write(bytes)),
+            None => io::stderr().write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
 
 /// Shows how far a run is, until it is dropped.
 pub struct ProgressLine {
@@ -47,6 +71,7 @@ impl ProgressLine {
         let observer = Arc::clone(observer);
         let thread = std::thread::spawn(move || {
             let bar = moving.then(bar);
+            set_moving(bar.clone());
             let pause = if moving { TICK } else { PLAIN_PAUSE };
             while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
                 let snapshot = observer.progress.snapshot();
@@ -55,6 +80,7 @@ impl ProgressLine {
                     None => output::tell(&line(&snapshot)),
                 }
             }
+            set_moving(None);
             if let Some(bar) = bar {
                 bar.finish_and_clear();
             }
@@ -74,6 +100,10 @@ impl Drop for ProgressLine {
             let _ = thread.join();
         }
     }
+}
+
+fn set_moving(bar: Option<ProgressBar>) {
+    *MOVING.lock().unwrap_or_else(PoisonError::into_inner) = bar;
 }
 
 fn bar() -> ProgressBar {

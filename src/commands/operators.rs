@@ -64,7 +64,11 @@ fn markdown(registry: &Registry) -> String {
 fn explain(spec: &OperatorSpec) -> String {
     let mut text = format!("{}: {}\n\n", spec.name, spec.summary);
     for paragraph in spec.doc.split("\n\n") {
-        text.push_str(&wrapped(paragraph, 80, ""));
+        if paragraph.starts_with('|') {
+            text.push_str(&table(paragraph));
+        } else {
+            text.push_str(&wrapped(paragraph, 80, ""));
+        }
         text.push('\n');
     }
     text.push_str("Ports\n");
@@ -74,13 +78,13 @@ fn explain(spec: &OperatorSpec) -> String {
     if !spec.params.is_empty() {
         text.push_str("\nParameters (with:)\n");
         for param in spec.params {
-            let _ = writeln!(
-                text,
-                "  {}: {}{}",
+            let kind = format!(
+                "{}: {}{}",
                 param.name,
                 type_name(&param.ty, param.unit),
                 fallback(param)
             );
+            text.push_str(&wrapped(&kind, 80, "  "));
             text.push_str(&wrapped(param.doc, 80, "      "));
         }
     }
@@ -136,6 +140,23 @@ fn fallback(param: &ParamSpec) -> String {
         Fallback::Absent => String::new(),
         Fallback::Is(value) => format!("; default {value}"),
     }
+}
+
+/// A Markdown table as a list: the first column, and the others below it.
+fn table(markdown: &str) -> String {
+    let rows = markdown.lines().filter(|line| !line.contains("|--"));
+    let mut text = String::new();
+    for row in rows.skip(1) {
+        let cells: Vec<&str> = row
+            .trim()
+            .trim_matches('|')
+            .split('|')
+            .map(str::trim)
+            .collect();
+        let _ = writeln!(text, "  {}", cells[0].trim_matches('`'));
+        text.push_str(&wrapped(&cells[1..].join("; "), 80, "      "));
+    }
+    text
 }
 
 /// A paragraph in lines of at most `width` characters, each after `indent`.

@@ -11,7 +11,7 @@ use clipsieve_engine::run::{RunError, RunOptions, RunReport, run as run_plan};
 use serde_json::json;
 
 use super::{Exit, output, pipeline, snippets};
-use crate::cli::{Progress, Run, TextOrJson};
+use crate::cli::{Run, TextOrJson};
 use crate::progress::ProgressLine;
 
 /// Runs the command. With several processes this one only starts them and waits.
@@ -73,10 +73,15 @@ fn work(arguments: &Run, plan: &Plan, member: Option<Member>) -> io::Result<Exit
     if !leads {
         return Ok(Exit::Done);
     }
-    output::print(&match arguments.format {
+    let told = match arguments.format {
         TextOrJson::Text => summary(&report),
         TextOrJson::Json => format!("{:#}\n", as_json(&report)),
-    })?;
+    };
+    if writes_to_stdout(plan) {
+        output::tell(told.trim_end());
+    } else {
+        output::print(&told)?;
+    }
     let allowed = arguments.max_failures * report.rows_read as f64;
     if report.failed as f64 > allowed {
         let share = 100.0 * report.failed as f64 / report.rows_read.max(1) as f64;
@@ -86,10 +91,14 @@ fn work(arguments: &Run, plan: &Plan, member: Option<Member>) -> io::Result<Exit
         ));
         return Ok(Exit::TooManyFailures);
     }
-    if arguments.progress == Progress::Plain && report.failed > 0 {
-        output::tell("failed rows say in `result_info` which stage failed, and why");
-    }
     Ok(Exit::Done)
+}
+
+/// Whether the rows themselves go to stdout: the summary must then stay out of them.
+fn writes_to_stdout(plan: &Plan) -> bool {
+    plan.graph
+        .node_weights()
+        .any(|stage| stage.spec.is_sink() && stage.params.opt_text("uri") == Some("-"))
 }
 
 fn died(error: &RunError) -> Exit {

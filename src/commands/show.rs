@@ -18,7 +18,11 @@ const PIPED_WIDTH: u16 = 100;
 /// # Errors
 /// Trouble with stdout.
 pub fn run(arguments: &Show) -> io::Result<Exit> {
-    let file = match File::open(&arguments.rows) {
+    let opened = match std::fs::metadata(&arguments.rows) {
+        Ok(about) if about.is_dir() => Err(io::Error::other("it is a folder")),
+        _ => File::open(&arguments.rows),
+    };
+    let file = match opened {
         Ok(file) => file,
         Err(error) => {
             output::tell(&format!(
@@ -37,9 +41,9 @@ pub fn run(arguments: &Show) -> io::Result<Exit> {
     }
     table.set_header(["video", "frame", "verdicts"]);
     for (index, line) in BufReader::new(file).lines().enumerate() {
-        let row: Json = match line
+        let row = match line
             .map_err(|error| error.to_string())
-            .and_then(|line| serde_json::from_str(&line).map_err(|error| error.to_string()))
+            .and_then(|line| result_row(&line))
         {
             Ok(row) => row,
             Err(error) => {
@@ -57,6 +61,14 @@ pub fn run(arguments: &Show) -> io::Result<Exit> {
     Ok(Exit::Done)
 }
 
+fn result_row(line: &str) -> Result<Json, String> {
+    let row: Json = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    match row.pointer("/result_info/succeed") {
+        Some(_) => Ok(row),
+        None => Err("it has no `result_info.succeed`".to_string()),
+    }
+}
+
 fn text(row: &Json, pointer: &str) -> String {
     match row.pointer(pointer) {
         Some(Json::String(text)) => text.clone(),
@@ -65,8 +77,11 @@ fn text(row: &Json, pointer: &str) -> String {
     }
 }
 
-/// What was found in the frame, and what became of it.
+/// What was found in the frame, and what became of it; nothing if nobody looked.
 fn frame(row: &Json) -> String {
+    if row.pointer("/info/abnormal_region_info").is_none() {
+        return String::new();
+    }
     let mut found: Vec<String> = Vec::new();
     for region in row
         .pointer("/info/abnormal_region_info/regions")

@@ -96,16 +96,13 @@ pub fn create(uri: &str) -> Result<Box<dyn RowWriter>, OperatorError> {
 /// # Errors
 /// Why there is none, and which there are, as a lowercase fragment.
 pub fn writable(uri: &str) -> Result<&'static Format, String> {
-    check_uri(uri)?;
     if uri == "-" {
         return Ok(&FORMATS[0]);
     }
-    by_extension(Path::new(uri)).ok_or_else(|| {
-        format!(
-            "`{uri}` is no table by its extension; name one of: {}, or `-` for standard output",
-            extensions()
-        )
-    })
+    let target = format!("name a file ({}), or `-` for standard output", extensions());
+    check_text(uri, &target)?;
+    by_extension(Path::new(uri))
+        .ok_or_else(|| format!("`{uri}` is no table by its extension; {target}"))
 }
 
 /// Checks what can be told of a URI without touching anything.
@@ -113,17 +110,19 @@ pub fn writable(uri: &str) -> Result<&'static Format, String> {
 /// # Errors
 /// What is wrong, as a lowercase fragment.
 pub fn check_uri(uri: &str) -> Result<(), String> {
+    check_text(uri, &what_to_name())
+}
+
+/// What is wrong with a URI whatever it is used for; `help` says what may be named.
+fn check_text(uri: &str, help: &str) -> Result<(), String> {
     if uri.trim().is_empty() {
-        return Err(format!("the uri is empty; {}", what_to_name()));
+        return Err(format!("the uri is empty; {help}"));
     }
     if uri.contains('\0') {
         return Err("the uri holds a NUL character".to_owned());
     }
     if let Some((scheme, _)) = uri.split_once("://") {
-        return Err(format!(
-            "tables of `{scheme}://` are not supported; {}",
-            what_to_name()
-        ));
+        return Err(format!("tables of `{scheme}://` are not supported; {help}"));
     }
     Ok(())
 }
