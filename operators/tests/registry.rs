@@ -116,7 +116,7 @@ fn around(spec: &OperatorSpec) -> String {
     }
     let model = fixtures.join("vjepa2-tiny");
     let mut text = format!(
-        "name: example\nstores:\n  crops: {{ type: fs, root: crops }}\n  cpfs: {{ type: fs, root: /mnt/cpfs }}\nmodels:\n  vfx: {}\n  simcam: {}\nstages:\n",
+        "name: example\nstores:\n  crops: {{ type: fs, root: crops }}\n  cpfs: {{ type: fs, root: /mnt/cpfs }}\n  cache: {{ type: fs, root: /mnt/cache }}\nmodels:\n  vfx: {}\n  simcam: {}\nstages:\n",
         model.display(),
         model.display()
     );

@@ -194,7 +194,7 @@ mod tests {
         assert!(refused(path.to_str().unwrap()).contains("neither a table nor a video"));
         assert_eq!(
             writable("out.csv").err().unwrap(),
-            "`out.csv` is no table by its extension; name one of: .jsonl, .ndjson, or `-` for standard output"
+            "`out.csv` is no table by its extension; name a file (.jsonl, .ndjson), or `-` for standard output"
         );
         assert_eq!(writable("out.NDJSON").unwrap().name, "JSON lines");
         assert_eq!(writable("-").unwrap().name, "JSON lines");
