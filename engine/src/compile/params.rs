@@ -28,8 +28,8 @@ pub(super) struct Param {
     pub is_used: bool,
 }
 
-/// Why a value does not fit a declaration.
-struct Misfit(String);
+/// Why a value does not fit a declaration, and how to mend it.
+struct Misfit(String, Option<String>);
 
 impl Declared {
     fn read(&self, node: &Node) -> Result<Scalar, Misfit> {
@@ -38,20 +38,19 @@ impl Declared {
             Declared::Choice(_) => &ParamType::Text,
         };
         let value = read_value(ty, node, "").map_err(|problems| {
+            let help = problems.iter().find_map(|problem| problem.help.clone());
             let messages = problems.into_iter().map(|problem| problem.message);
-            Misfit(messages.collect::<Vec<_>>().join("; "))
+            Misfit(messages.collect::<Vec<_>>().join("; "), help)
         })?;
         let Content::Scalar(scalar) = &node.content else {
-            return Err(Misfit(format!("expected {ty}, got {}", node.shown())));
+            let message = format!("expected {ty}, got {}", node.shown());
+            return Err(Misfit(message, None));
         };
         if let Declared::Choice(words) = self
             && !words.contains(&scalar.text)
         {
-            return Err(Misfit(format!(
-                "expected one of {}, got {}",
-                words.join(", "),
-                node.shown()
-            )));
+            let message = format!("expected one of {}, got {}", words.join(", "), node.shown());
+            return Err(Misfit(message, None));
         }
         let value = match value {
             ParamValue::Bool(value) => ScalarValue::Bool(value),
@@ -103,12 +102,11 @@ impl Filler<'_> {
             if let (Some(declared), false) = (&declared, node.is_broken()) {
                 match declared.read(&node) {
                     Ok(scalar) => value = Some(scalar),
-                    Err(Misfit(message)) => self.problems.push(Diagnostic::error(
-                        Code::BadParam,
-                        path,
-                        node.location,
-                        message,
-                    )),
+                    Err(Misfit(message, help)) => {
+                        let at = node.location;
+                        let found = Diagnostic::error(Code::BadParam, path, at, message);
+                        self.problems.push(found.with_help(help));
+                    }
                 }
             }
         }
@@ -202,10 +200,10 @@ impl Filler<'_> {
             };
             match declared.read(&node) {
                 Ok(scalar) => param.value = Some(scalar),
-                Err(Misfit(message)) => {
+                Err(Misfit(message, help)) => {
                     param.is_broken = true;
                     let found = Diagnostic::error(Code::BadSet, path, None, message);
-                    self.problems.push(found);
+                    self.problems.push(found.with_help(help));
                 }
             }
         }

@@ -93,6 +93,7 @@ fn stage(draft: &mut Draft<'_>, entry: Entry) -> StageDraft {
         return stage;
     };
     let known = key_names(format::STAGE, format::STAGE_SETTINGS);
+    let (misplaced, entries) = split_parameters(draft, &path, entries, &known);
     check_keys(draft, &path, at, &entries, &known, format::STAGE);
     for Entry { key, value } in entries {
         let path = join(&path, &key.text);
@@ -117,7 +118,48 @@ fn stage(draft: &mut Draft<'_>, entry: Entry) -> StageDraft {
             _ => {}
         }
     }
+    // They are read all the same: that they are missing, or not used, is no mistake of its own.
+    for entry in misplaced {
+        if stage
+            .with
+            .iter()
+            .all(|with| with.key.text != entry.key.text)
+        {
+            stage.with.push(entry);
+        }
+    }
     stage
+}
+
+/// The keys of a stage that are parameters of its operator and should stand under `with`, and all others. The first are
+/// reported.
+fn split_parameters(
+    draft: &mut Draft<'_>,
+    path: &str,
+    entries: Vec<Entry>,
+    known: &[&'static str],
+) -> (Vec<Entry>, Vec<Entry>) {
+    let op = entries.iter().find(|entry| entry.key.text == "op");
+    let op = op.and_then(|op| draft.options.registry.get(op.value.text()?));
+    let Some(spec) = op else {
+        return (Vec::new(), entries);
+    };
+    let (misplaced, entries): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| {
+        let name = entry.key.text.as_str();
+        !known.contains(&name) && spec.param(name).is_some()
+    });
+    for Entry { key, .. } in &misplaced {
+        let name = quoted(&key.text);
+        let message = format!("unknown key {name}");
+        let help = format!(
+            "{name} is a parameter of {}; put it under `with`",
+            quoted(spec.name)
+        );
+        let path = join(path, &key.text);
+        let found = Diagnostic::error(Code::UnknownKey, path, key.location, message);
+        draft.report(found.with_help(Some(help)));
+    }
+    (misplaced, entries)
 }
 
 /// The names in `from`; `None` if it is written so that they cannot be told.

@@ -63,12 +63,9 @@ fn forwards(draft: &mut Draft<'_>) {
                 names.join(", ")
             );
             let at = stage.key.location;
-            found.push(Diagnostic::error(
-                Code::LostInputs,
-                stage.path("from"),
-                at,
-                message,
-            ));
+            let lost = Diagnostic::error(Code::LostInputs, stage.path("from"), at, message);
+            let help = "keep one stage in `from` that is always on".to_string();
+            found.push(lost.with_help(help));
         }
     }
     draft.diagnostics.extend(found);

@@ -9,7 +9,7 @@ use crate::pipeline::format;
 use crate::pipeline::{Code, Content, Diagnostic, Location, Node, ScalarValue, join, quoted};
 
 use super::draft::{Draft, Named};
-use super::typed::{read_params, read_value};
+use super::typed::{read_params, read_sound_params, read_value};
 
 pub(super) fn resolve(draft: &mut Draft<'_>) {
     models(draft);
@@ -147,13 +147,9 @@ fn parameters(draft: &mut Draft<'_>, index: usize, uses: &mut Uses) {
     let (path, at) = (stage.path("with"), stage.key.location);
     let with = std::mem::take(&mut stage.with);
     let owner = format!("`{}`", spec.name);
-    let params = read_params(draft, &path, at, &owner, spec.params, &with);
+    let (params, mut is_sound) = read_sound_params(draft, &path, at, &owner, spec.params, &with);
     draft.stages[index].with = with;
-    let Some(params) = params else {
-        uses.is_open = true;
-        return;
-    };
-    let mut is_sound = true;
+    uses.is_open |= !is_sound;
     for spec in spec.params {
         if let Some(value) = params.get(spec.name) {
             is_sound &= resources(draft, index, spec, &spec.ty, value, uses);

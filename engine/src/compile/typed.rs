@@ -57,18 +57,24 @@ fn read_scalar(ty: &ParamType, scalar: &Scalar) -> Result<ParamValue, Misfit> {
     const OUT_OF_RANGE: Misfit = (Code::OutOfRange, None);
     let text = scalar.text.as_str();
     let is_text = scalar.value == ScalarValue::Text;
+    // Text that stands in the file as it is, and would be right if YAML did not take it for text.
+    let quoted = |is_right: bool| -> Misfit {
+        let is_quoted = is_right && is_text && scalar.written.is_none() && !scalar.secret;
+        let help = is_quoted.then(|| "remove the quotes".to_string());
+        (Code::WrongType, help)
+    };
     match *ty {
         ParamType::Bool => match (scalar.value, scalar.loose, text) {
             (ScalarValue::Bool(value), ..) => Ok(ParamValue::Bool(value)),
             (_, true, "true") => Ok(ParamValue::Bool(true)),
             (_, true, "false") => Ok(ParamValue::Bool(false)),
-            _ => Err(WRONG_TYPE),
+            _ => Err(quoted(matches!(text, "true" | "false"))),
         },
         ParamType::Int { min, max } => {
             let value = match scalar.value {
                 ScalarValue::Int(value) => value,
                 _ if scalar.loose => text.parse().map_err(|_| WRONG_TYPE)?,
-                _ => return Err(WRONG_TYPE),
+                _ => return Err(quoted(text.parse::<i64>().is_ok())),
             };
             let is_in_range = (min..=max).contains(&value);
             is_in_range
@@ -80,7 +86,7 @@ fn read_scalar(ty: &ParamType, scalar: &Scalar) -> Result<ParamValue, Misfit> {
                 ScalarValue::Int(value) => value as f64,
                 ScalarValue::Float(value) => value,
                 _ if scalar.loose => text.parse().map_err(|_| WRONG_TYPE)?,
-                _ => return Err(WRONG_TYPE),
+                _ => return Err(quoted(text.parse().is_ok_and(f64::is_finite))),
             };
             let is_in_range = (min..=max).contains(&value);
             is_in_range
@@ -117,7 +123,7 @@ fn read_scalar(ty: &ParamType, scalar: &Scalar) -> Result<ParamValue, Misfit> {
         }
         ParamType::Duration => match parse_duration(text) {
             Some(value) => Ok(ParamValue::Duration(value)),
-            None if text.parse::<f64>().is_ok() && !scalar.secret => {
+            None if parse_duration(&format!("{text}s")).is_some() && !scalar.secret => {
                 Err((Code::WrongType, Some(format!("add a unit: {text}s"))))
             }
             None => Err(WRONG_TYPE),
@@ -144,6 +150,19 @@ pub(super) fn read_params(
     specs: &'static [ParamSpec],
     entries: &[Entry],
 ) -> Option<Params> {
+    let (params, is_sound) = read_sound_params(draft, path, at, owner, specs, entries);
+    is_sound.then_some(params)
+}
+
+/// The same, with those parameters that are sound even if others are not, and whether all are.
+pub(super) fn read_sound_params(
+    draft: &mut Draft<'_>,
+    path: &str,
+    at: Location,
+    owner: &str,
+    specs: &'static [ParamSpec],
+    entries: &[Entry],
+) -> (Params, bool) {
     let mut params = Params::default();
     let mut is_sound = true;
     let names = || specs.iter().map(|spec| spec.name);
@@ -197,7 +216,7 @@ pub(super) fn read_params(
             }
         }
     }
-    is_sound.then_some(params)
+    (params, is_sound)
 }
 
 /// A default as its operator writes it: as in the file, but without the need for quotes.
@@ -266,6 +285,21 @@ mod tests {
             value(&TIERS, "cpfs").unwrap_err(),
             ":1:1: error[C033] p: expected a list, each item one of cpfs, oss, got `cpfs` (write it as a list: [cpfs])"
         );
+    }
+
+    #[test]
+    fn numbers_in_quotes_are_told_to_lose_them() {
+        const FRAMES: ParamType = ParamType::Int { min: 1, max: 512 };
+        const SHARE: ParamType = ParamType::Float { min: 0.0, max: 1.0 };
+        for (ty, text) in [
+            (&FRAMES, "\"48\""),
+            (&SHARE, "'0.5'"),
+            (&ParamType::Bool, "'true'"),
+        ] {
+            let message = value(ty, text).unwrap_err();
+            assert!(message.ends_with("(remove the quotes)"), "{message}");
+        }
+        assert!(!value(&FRAMES, "many").unwrap_err().contains("quotes"));
     }
 
     #[test]

@@ -63,12 +63,12 @@ fn fixed(draft: &mut Draft<'_>, index: usize, spec: &OperatorSpec, ways: &[Signa
             .inputs
             .first()
             .map_or(stage.key.location, |input| input.location);
-        draft.report(Diagnostic::error(
-            Code::WrongInputs,
-            stage.path("from"),
-            at,
-            message,
-        ));
+        let help = ways
+            .iter()
+            .filter(|way| way.inputs.len() == given.len())
+            .find_map(|way| between(draft, &given, way.inputs));
+        let found = Diagnostic::error(Code::WrongInputs, stage.path("from"), at, message);
+        draft.report(found.with_help(help));
         // What it gives may be known all the same.
         fitting = ways.iter().collect();
         draft.stages[index].output = agreed(&fitting, |way| way.output).flatten();
@@ -106,12 +106,9 @@ fn gather(
             quoted(&input.name)
         );
         let path = &*input.path;
-        found.push(Diagnostic::error(
-            Code::WrongInputs,
-            path,
-            input.location,
-            message,
-        ));
+        let help = stage_between(&bridges(draft, kind, accepts));
+        let at = input.location;
+        found.push(Diagnostic::error(Code::WrongInputs, path, at, message).with_help(help));
     }
     let stage = &mut draft.stages[index];
     stage.output = Some(output);
@@ -119,6 +116,47 @@ fn gather(
         stage.input_kinds = given.into_iter().collect();
     }
     draft.diagnostics.extend(found);
+}
+
+/// The help for inputs that would fit if stages stood between: for every one that does not fit there is an operator.
+fn between(draft: &Draft<'_>, given: &[Option<PortKind>], wanted: &[PortKind]) -> Option<String> {
+    let mut all = Vec::new();
+    for (given, wanted) in given.iter().zip(wanted) {
+        let Some(given) = given.filter(|given| given != wanted) else {
+            continue;
+        };
+        let help = stage_between(&bridges(draft, given, &[*wanted]))?;
+        if !all.contains(&help) {
+            all.push(help);
+        }
+    }
+    (!all.is_empty()).then(|| all.join(", and "))
+}
+
+/// Operators that make one of the wanted kinds of the given one alone.
+fn bridges(draft: &Draft<'_>, given: PortKind, wanted: &[PortKind]) -> Vec<&'static str> {
+    let leads = |spec: &&OperatorSpec| match spec.ports {
+        Ports::Fixed(ways) => ways.iter().any(|way| {
+            way.inputs == [given] && way.output.is_some_and(|output| wanted.contains(&output))
+        }),
+        Ports::Gather { accepts, output } => accepts.contains(&given) && wanted.contains(&output),
+    };
+    let operators = draft.options.registry.iter().filter(leads);
+    operators.map(|spec| spec.name).collect()
+}
+
+fn stage_between(operators: &[&str]) -> Option<String> {
+    let first = operators.first()?;
+    let article = if first.starts_with(['a', 'e', 'i', 'o', 'u']) {
+        "an"
+    } else {
+        "a"
+    };
+    let names: Vec<String> = operators.iter().map(|name| quoted(name)).collect();
+    Some(format!(
+        "put {article} {} stage between",
+        names.join(" or ")
+    ))
 }
 
 /// `(video, regions)`, or `nothing`.

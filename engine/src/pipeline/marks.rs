@@ -44,7 +44,8 @@ pub(super) fn marks(text: &str) -> Result<Option<Mark>, Vec<Diagnostic>> {
             }
             Err(error) => {
                 let at = location(error.marker(), None);
-                let help = builder.open_bracket();
+                let help = builder.unquoted(text, at.line);
+                let help = help.or_else(|| builder.open_bracket());
                 builder.problems.push(
                     Diagnostic::error(Code::Syntax, "", at, error.info().replace('"', "`"))
                         .with_help(help),
@@ -195,6 +196,16 @@ impl Builder {
         self.problems.push(Diagnostic::error(code, "", at, message));
     }
 
+    /// A `${name}` inside brackets needs quotes. It stands where the error is or where the innermost bracket is.
+    fn unquoted(&self, text: &str, line: usize) -> Option<String> {
+        let open = self.stack.last().filter(|open| open.bracket.is_some());
+        let lines = [Some(line), open.map(|open| open.location.line)];
+        let mut lines = lines.into_iter().flatten();
+        let found =
+            lines.find_map(|line| unquoted_variable(text.lines().nth(line.checked_sub(1)?)?))?;
+        Some(format!("put quotes around it: `\"{found}\"`"))
+    }
+
     /// Where an error lies inside brackets, the place of the innermost is what the author needs.
     fn open_bracket(&self) -> Option<String> {
         let open = self.stack.last()?;
@@ -206,6 +217,31 @@ impl Builder {
     }
 }
 
+/// The first value of a line that has a `${` and no quotes.
+fn unquoted_variable(line: &str) -> Option<&str> {
+    let mut quote = None;
+    let mut start = 0;
+    let mut before = ' ';
+    for (index, character) in line.char_indices() {
+        let begins = matches!(before, ' ' | '\t' | ',' | '[' | '{' | ':');
+        match (quote, character) {
+            (Some(open), _) if open == character => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') if begins => quote = Some(character),
+            (None, '#') if before.is_whitespace() => return None,
+            (None, '$') if line[index..].starts_with("${") => {
+                let end = index + line[index..].find('}')? + 1;
+                let rest = line[end..].find([' ', '\t', ',', ']', '}']);
+                return Some(&line[start..rest.map_or(line.len(), |rest| end + rest)]);
+            }
+            (None, ' ' | '\t' | ',' | '[' | '{') => start = index + 1,
+            (None, _) => {}
+        }
+        before = character;
+    }
+    None
+}
+
 /// A place, with its extent if that is one line.
 fn location(start: &Marker, span: Option<&Span>) -> Location {
     let on_one_line = span.filter(|span| span.end.line() == span.start.line() && !span.is_empty());
@@ -213,5 +249,30 @@ fn location(start: &Marker, span: Option<&Span>) -> Location {
         line: start.line(),
         column: start.col() + 1,
         length: on_one_line.map(Span::len),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_without_quotes_are_found() {
+        let found = unquoted_variable;
+        assert_eq!(found("a: { uri: ${input} }"), Some("${input}"));
+        assert_eq!(
+            found("a: { b: \"${x}\", uri: s3://c/${d}/e}"),
+            Some("s3://c/${d}/e")
+        );
+        assert_eq!(found("a: [${b},c]"), Some("${b}"));
+        assert_eq!(found("a: { don't: ${b} }"), Some("${b}"));
+        for sound in [
+            "a: { uri: \"${input}\" }",
+            "a: '${b}'",
+            "a: { # ${b}",
+            "a: { ${b",
+        ] {
+            assert_eq!(found(sound), None, "{sound}");
+        }
     }
 }

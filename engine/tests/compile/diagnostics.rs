@@ -51,6 +51,8 @@ fn cases() -> Vec<(Code, Vec<u8>)> {
         (Code::Syntax, section("description: [a, b")),
         (Code::Syntax, section("description: a: b")),
         (Code::Syntax, section("params:\n\tx: 1")),
+        (Code::Syntax, pipeline("", "", "").replace("uri: rows.jsonl", "uri: ${input}")),
+        (Code::Syntax, with("word: a, frames: ${frames}/x")),
         (Code::DuplicateKey, section("description: a\ndescription: b")),
         (Code::DuplicateKey, stage("texts: { op: fetch, from: rows }")),
         (Code::UnsupportedYaml, with("frames: &n 8, word: *n")),
@@ -67,6 +69,8 @@ fn cases() -> Vec<(Code, Vec<u8>)> {
         (Code::WrongShape, "name: a\n---\nname: b\n".to_string()),
         (Code::UnknownKey, section("parms: {}")),
         (Code::UnknownKey, setting("concurency: 2")),
+        (Code::UnknownKey, setting("frames: 8")),
+        (Code::UnknownKey, pipeline("", "", "").replace("with: { uri: rows.jsonl }", "uri: rows.jsonl")),
         (Code::MissingKey, with("frames: 8").replace("name: small\n", "")),
         (Code::MissingKey, "name: empty\nstages:\n".to_string()),
         (Code::MissingKey, section("stores: { near: { root: / } }")),
@@ -78,6 +82,7 @@ fn cases() -> Vec<(Code, Vec<u8>)> {
         (Code::MissingParam, section("params: { input: { type: uri } }\ndescription: \"${input}\"")),
         (Code::BadParam, section("params: { n: { type: number, default: 1 } }\ndescription: \"${n}\"")),
         (Code::BadParam, section("params: { n: { type: int, default: x } }\ndescription: \"${n}\"")),
+        (Code::BadParam, section("params: { n: { type: duration, default: 4 } }\ndescription: \"${n}\"")),
         (Code::BadParam, section("params: { n: { default: x } }\ndescription: \"${n}\"")),
         (Code::BadParam, section("params: { n: { type: choice, default: x } }\ndescription: \"${n}\"")),
         (Code::BadParam, section("params: { n: { type: choice, choices: [a, b], default: x } }\ndescription: \"${n}\"")),
@@ -88,6 +93,8 @@ fn cases() -> Vec<(Code, Vec<u8>)> {
         (Code::UnknownParameter, stage("more: { op: collect, from: counted, with: { a: 1 } }\n  file: { op: write_rows, from: more, with: { uri: b } }")),
         (Code::MissingParameter, stage("more: { op: write_rows, from: result }")),
         (Code::WrongType, with("frames: many")),
+        (Code::WrongType, with("frames: \"48\"")),
+        (Code::WrongType, with("exact: 'true'")),
         (Code::WrongType, with("exact: 1")),
         (Code::WrongType, with("word: true")),
         (Code::WrongType, with("frames:")),
@@ -119,6 +126,8 @@ fn cases() -> Vec<(Code, Vec<u8>)> {
         (Code::SourceWithInput, pipeline("", "", "").replace("op: read_rows", "op: read_rows, from: rows2").replace("rows2", "counted")),
         (Code::WrongInputs, stage("more: { op: add, from: [counted, texts, rows] }").replace("[counted]", "[counted, more]")),
         (Code::WrongInputs, pipeline("", "", "").replace("[counted]", "[counted, texts]")),
+        (Code::WrongInputs, pipeline("", "", "").replace("op: count, from: texts", "op: count, from: rows")),
+        (Code::WrongInputs, pipeline("", "", "").replace("from: result", "from: counted")),
         (Code::LostInputs, setting("when: false")),
         (Code::NothingLeft, pipeline("", "", "").replace("op: fetch", "op: fetch, when: false").replace("op: collect, from: [counted]", "op: collect, when: false, from: [counted]")),
         (Code::Unmeetable, judged("mild").replace("from: texts", "from: texts, with: { frames: 4 }")),
@@ -236,6 +245,44 @@ stages:
         "{}",
         Bench::default().lines(text)
     );
+}
+
+#[test]
+fn a_bad_parameter_hides_no_other() {
+    let text = pipeline(
+        "",
+        "",
+        "  more: { op: judge, from: counted, with: { model: mlid, threshold: 2, limit: 1 } }\n",
+    );
+    let text = text
+        .replace("[counted]", "[counted, more]")
+        .replace("from: rows", "from: rows, with: { store: near, pause: 3 }");
+    let compiled = Bench::default().compile(&text);
+    let found: Vec<_> = compiled
+        .diagnostics
+        .iter()
+        .map(|found| found.code)
+        .collect();
+    assert_eq!(
+        found,
+        [
+            Code::UnknownStore,
+            Code::WrongType,
+            Code::UnknownModel,
+            Code::OutOfRange,
+            Code::UnknownParameter,
+        ],
+        "{}",
+        Bench::default().lines(&text)
+    );
+}
+
+#[test]
+fn a_set_length_of_time_is_told_to_have_a_unit() {
+    let text = section("params: { wait: { type: duration, default: 4s } }")
+        .replace("op: fetch,", "op: fetch, timeout: \"${wait}\",");
+    let lines = Bench::set("wait", "30").lines(&text);
+    assert!(lines.ends_with("(add a unit: 30s)"), "{lines}");
 }
 
 #[test]

@@ -72,6 +72,44 @@ fn physical_mermaid() {
     insta::assert_snapshot!(physical(&plan, Format::Mermaid));
 }
 
+/// Names as long as real ones, and longer, between many lanes.
+const LONG: &str = "\
+name: long
+stages:
+  rows: { op: read_rows, with: { uri: a } }
+  texts_of_all_the_rows: { op: fetch, from: rows }
+  number_of_letters: { op: count, from: texts_of_all_the_rows }
+  inverse_number_of_letters: { op: count, from: texts_of_all_the_rows }
+  number_of_letters_in_the_second_half: { op: count, from: texts_of_all_the_rows }
+  sum: { op: add, from: [number_of_letters, number_of_letters_in_the_second_half] }
+  result:
+    op: collect
+    from: [number_of_letters, inverse_number_of_letters, number_of_letters_in_the_second_half, sum]
+  table: { op: write_rows, from: result, with: { uri: out } }
+";
+
+#[test]
+fn names_are_never_cut() {
+    let compiled = Bench::default().compile(LONG);
+    let plan = compiled.plan.unwrap();
+    let pictures = [
+        logical(&compiled.graph, Format::Text),
+        physical(&plan, Format::Text),
+    ];
+    for picture in &pictures {
+        for stage in &compiled.graph.stages {
+            assert!(picture.contains(&stage.id), "{picture}");
+            assert!(picture.contains(&stage.op), "{picture}");
+        }
+        assert!(!picture.contains('…'), "{picture}");
+        assert!(
+            picture.lines().all(|line| line.chars().count() <= 80),
+            "{picture}"
+        );
+    }
+    insta::assert_snapshot!(pictures.join("\n"));
+}
+
 #[test]
 fn text_keeps_to_its_columns_and_keeps_secrets() {
     for text in [SOUND, BROKEN] {

@@ -25,6 +25,40 @@ fn shortened(text: &str, width: usize) -> String {
     short
 }
 
+/// Longest name of a stage, model or store; a longer one is a mistake and is shortened.
+const NAME: usize = 64;
+
+/// A row of names in columns of these widths, two apart. A name is never cut: one that is wider than its column goes on
+/// to the end of the line and pushes what follows to another line, still in its column. `width` is that of all lines.
+pub(super) fn row(cells: &[(&str, usize)], width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    let mut start = 0;
+    for (text, column) in cells {
+        let text = shortened(text, NAME.max(*column));
+        let is_wide = text.chars().count() > *column;
+        if is_wide && start + text.chars().count() > width {
+            let mut pieces = wrap(&text, width.saturating_sub(start)).into_iter();
+            let last = pieces.next_back().unwrap_or_default();
+            for piece in pieces {
+                lines.push(format!("{line:start$}{piece}"));
+                line.clear();
+            }
+            line = format!("{line:start$}{last}");
+        } else {
+            line = format!("{line:start$}{text}");
+        }
+        if is_wide {
+            lines.push(std::mem::take(&mut line));
+        }
+        start += column + 2;
+    }
+    if lines.is_empty() || !line.trim().is_empty() {
+        lines.push(line);
+    }
+    lines
+}
+
 /// The width of a column that holds these texts, between a least and a most.
 pub(super) fn column<'a>(
     texts: impl IntoIterator<Item = &'a str>,
@@ -93,6 +127,20 @@ mod tests {
         assert_eq!(lines, ["one two", "three", "fourteenle", "tters five"]);
         assert_eq!(wrap("", 10), [""]);
         assert_eq!(wrap("a\nb", 10), ["a\\nb"]);
+    }
+
+    #[test]
+    fn names_are_never_cut() {
+        assert_eq!(row(&[("ab", 3), ("c", 2), ("d", 1)], 20), ["ab   c   d"]);
+        assert_eq!(
+            row(&[("abcdef", 3), ("c", 2), ("d", 1)], 20),
+            ["abcdef", "     c   d"]
+        );
+        assert_eq!(row(&[("a", 3), ("cde", 2), ("", 1)], 20), ["a    cde"]);
+        assert_eq!(
+            row(&[("a", 3), ("cdefghijkl", 2), ("d", 1)], 13),
+            ["a    cdefghij", "     kl", "         d"]
+        );
     }
 
     #[test]

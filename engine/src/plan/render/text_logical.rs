@@ -1,6 +1,9 @@
 use super::lanes::draw;
-use super::layout::{COLUMNS, cell, column, counted, heading, push_line, wrap};
+use super::layout::{COLUMNS, column, counted, heading, push_line, row, wrap};
 use crate::plan::{LogicalGraph, LogicalStage};
+
+/// Width that is kept for what a stage takes from.
+const LEAST_FROM: usize = 10;
 
 pub(super) fn render(graph: &LogicalGraph) -> String {
     let mut out = String::new();
@@ -38,42 +41,54 @@ pub(super) fn render(graph: &LogicalGraph) -> String {
     let rows = draw(&consumers, &symbols);
     let lane_width = rows.first().map_or(2, |row| row.node.chars().count());
     let stages = &graph.stages;
-    let id_width = column(stages.iter().map(|stage| &*stage.id), 5, 18);
-    let op_width = column(stages.iter().map(|stage| &*stage.op), 8, 16);
+    let op_width = column(stages.iter().map(|stage| &*stage.op), 8, 24);
     let kinds: Vec<&str> = stages.iter().map(gives).collect();
     let kind_width = column(kinds.iter().copied(), 5, 10);
-    let line = |lanes: &str, id: &str, op: &str, kind: &str, from: &str| {
-        format!(
-            "{lanes} {}  {}  {}  {from}",
-            cell(id, id_width),
-            cell(op, op_width),
-            cell(kind, kind_width)
-        )
+    let width = COLUMNS.saturating_sub(lane_width + 1);
+    // The ids give way where no name of an input would fit any more.
+    let id_most = width.saturating_sub(op_width + kind_width + 6 + LEAST_FROM);
+    let ids = stages.iter().map(|stage| &*stage.id);
+    let id_width = column(ids, 5, id_most.clamp(5, 32));
+    let from_width = width.saturating_sub(id_width + op_width + kind_width + 6);
+    let lines = |names: [&str; 4]| {
+        let widths = [id_width, op_width, kind_width, from_width];
+        let cells: Vec<(&str, usize)> = names.into_iter().zip(widths).collect();
+        row(&cells, width)
     };
     if !order.is_empty() {
         let lanes = " ".repeat(lane_width);
-        push_line(
-            &mut out,
-            &line(&lanes, "stage", "operator", "gives", "takes from"),
-        );
-    }
-    let from_width = COLUMNS.saturating_sub(lane_width + id_width + op_width + kind_width + 7);
-    let note_width = COLUMNS.saturating_sub(lane_width + 5);
-    for (stage, row) in order.iter().zip(&rows) {
-        let (stage, kind) = (&graph.stages[*stage], kinds[*stage]);
-        let mut from = wrap(&takes(stage), from_width).into_iter();
-        let first = from.next().unwrap_or_default();
-        push_line(
-            &mut out,
-            &line(&row.node, &stage.id, &stage.op, kind, &first),
-        );
-        for more in from {
-            push_line(&mut out, &line(&row.rest, "", "", "", &more));
+        for line in lines(["stage", "operator", "gives", "takes from"]) {
+            push_line(&mut out, &format!("{lanes} {line}"));
         }
-        for note in notes(stage) {
+    }
+    let note_width = COLUMNS.saturating_sub(lane_width + 5);
+    for (stage, lanes) in order.iter().zip(&rows) {
+        let (stage, kind) = (&graph.stages[*stage], kinds[*stage]);
+        let from = takes(stage);
+        // Names that the last column cannot hold stand below.
+        let fits = |name: &str| name.chars().count() <= from_width;
+        let is_below = !from.split(' ').all(fits);
+        let mut more = Vec::new();
+        let mut first = String::new();
+        if !is_below {
+            more = wrap(&from, from_width);
+            first = more.remove(0);
+        }
+        let mut drawn = &lanes.node;
+        for line in lines([&stage.id, &stage.op, kind, &first]) {
+            push_line(&mut out, &format!("{drawn} {line}"));
+            drawn = &lanes.rest;
+        }
+        for from in more {
+            for line in lines(["", "", "", &from]) {
+                push_line(&mut out, &format!("{drawn} {line}"));
+            }
+        }
+        let below = is_below.then(|| format!("takes from {from}"));
+        for note in below.into_iter().chain(notes(stage)) {
             for (index, text) in wrap(&note, note_width).into_iter().enumerate() {
                 let indent = if index == 0 { "  " } else { "    " };
-                push_line(&mut out, &format!("{} {indent}{text}", row.rest));
+                push_line(&mut out, &format!("{drawn} {indent}{text}"));
             }
         }
     }

@@ -1,7 +1,7 @@
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::lanes::draw;
-use super::layout::{COLUMNS, cell, cell_right, column, counted, heading, push_line, wrap};
+use super::layout::{COLUMNS, cell, cell_right, column, counted, heading, push_line, row, wrap};
 use crate::operator::Executor;
 use crate::operator::units::{format_bytes, format_duration};
 use crate::plan::{Plan, Stage, StageIndex};
@@ -85,47 +85,61 @@ fn stages(out: &mut String, plan: &Plan) {
     let rows = draw(&consumers, &vec!['●'; plan.order.len()]);
     let stages: Vec<&Stage> = plan.order.iter().map(|index| &plan.graph[*index]).collect();
     let lane_width = rows.first().map_or(2, |row| row.node.chars().count());
-    let numbers: usize = WIDTHS.iter().map(|width| width + 1).sum();
-    // The names share what the lanes and the numbers leave.
-    let names = COLUMNS.saturating_sub(lane_width + 1 + 2 + numbers);
-    let op_width = column(
-        stages.iter().map(|stage| stage.spec.name),
-        8,
-        (names / 2).max(8),
-    );
-    let id_most = names.saturating_sub(op_width).max(8);
-    let id_width = column(stages.iter().map(|stage| &*stage.id), 5, id_most);
-    let line = |lanes: &str, names: [&str; 2], values: [&str; 5]| {
-        let [runs_on, rest @ ..] = values;
-        let mut line = format!(
-            "{lanes} {} {}  {}",
-            cell(names[0], id_width),
-            cell(names[1], op_width),
-            cell(runs_on, WIDTHS[0])
-        );
-        for (value, width) in rest.into_iter().zip(&WIDTHS[1..]) {
-            line.push(' ');
-            line.push_str(&cell_right(value, *width));
+    let numbers = WIDTHS.iter().sum::<usize>() + WIDTHS.len() - 1;
+    let width = COLUMNS.saturating_sub(lane_width + 1);
+    let op_width = column(stages.iter().map(|stage| stage.spec.name), 8, 32);
+    let id_width = column(stages.iter().map(|stage| &*stage.id), 5, 32);
+    // Where the lanes and the numbers leave too little for the names, the numbers go below.
+    let is_below = id_width + 2 + op_width + 2 + numbers > width;
+    let lines = |names: [&str; 2], values: [&str; 5]| {
+        let mut numbers = String::new();
+        if !is_below {
+            let [runs_on, rest @ ..] = values;
+            numbers = cell(runs_on, WIDTHS[0]);
+            for (value, width) in rest.into_iter().zip(&WIDTHS[1..]) {
+                numbers.push(' ');
+                numbers.push_str(&cell_right(value, *width));
+            }
         }
-        line
+        let names = [(names[0], id_width), (names[1], op_width)];
+        row(&[names[0], names[1], (&numbers, width)], width)
     };
     let heads = ["runs on", "width", "threads", "attempts", "timeout"];
-    push_line(
-        out,
-        &line(&" ".repeat(lane_width), ["stage", "operator"], heads),
-    );
-    for (stage, row) in stages.iter().zip(&rows) {
+    for line in lines(["stage", "operator"], heads) {
+        push_line(out, &format!("{} {line}", " ".repeat(lane_width)));
+    }
+    for (stage, lanes) in stages.iter().zip(&rows) {
         let values = columns(stage);
         let values = values.each_ref().map(String::as_str);
-        push_line(out, &line(&row.node, [&stage.id, stage.spec.name], values));
-        for note in notes(stage) {
+        let mut drawn = &lanes.node;
+        for line in lines([&stage.id, stage.spec.name], values) {
+            push_line(out, &format!("{drawn} {line}"));
+            drawn = &lanes.rest;
+        }
+        let below = is_below.then(|| placed(stage));
+        for note in below.into_iter().chain(notes(stage)) {
             let width = COLUMNS.saturating_sub(lane_width + 5);
             for (index, text) in wrap(&note, width).into_iter().enumerate() {
                 let indent = if index == 0 { "  " } else { "    " };
-                push_line(out, &format!("{} {indent}{text}", row.rest));
+                push_line(out, &format!("{drawn} {indent}{text}"));
             }
         }
     }
+}
+
+/// Where a stage runs, how wide and how often, in a sentence.
+fn placed(stage: &Stage) -> String {
+    let runs_on = runs_on(stage);
+    if stage.spec.is_source() || stage.spec.is_sink() {
+        return runs_on;
+    }
+    format!(
+        "{runs_on}, width {}, {}, {}, timeout {}",
+        stage.placement.concurrency,
+        counted(stage.placement.threads, "thread"),
+        counted(stage.retry.attempts as usize, "attempt"),
+        format_duration(stage.timeout)
+    )
 }
 
 /// Where a stage runs, in a word.
@@ -191,7 +205,7 @@ pub(super) fn notes(stage: &Stage) -> Vec<String> {
 
 fn resources(out: &mut String, plan: &Plan) {
     let names = plan.models.keys().chain(plan.stores.keys());
-    let name_width = column(names.map(String::as_str), 5, 20);
+    let name_width = column(names.map(String::as_str), 5, 32);
     let mut list = |title: &str, entries: Vec<(&String, Vec<String>)>| {
         if entries.is_empty() {
             return;
@@ -253,25 +267,62 @@ fn store_line(settings: &Json) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// JSON for people: `frames 48, size 256`.
+/// JSON for people: `frames 48, span windows (length 4, stride 3)`.
 pub(super) fn facts(value: &Json) -> String {
     match value {
         Json::Null => String::new(),
-        Json::Object(fields) => {
-            let fields = fields.iter().map(|(key, value)| match value {
-                Json::String(text) => format!("{key} {text}"),
-                other => format!("{key} {other}"),
-            });
-            fields.collect::<Vec<_>>().join(", ")
-        }
+        Json::Object(fields) => flat(fields),
+        other => fact(other),
+    }
+}
+
+fn flat(fields: &Map<String, Json>) -> String {
+    let fields = fields
+        .iter()
+        .map(|(key, value)| format!("{key} {}", fact(value)));
+    fields.collect::<Vec<_>>().join(", ")
+}
+
+/// A value inside another: several fields keep together by parentheses.
+fn fact(value: &Json) -> String {
+    match value {
+        Json::Null => "none".to_string(),
+        Json::Bool(value) => value.to_string(),
+        Json::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
+            Some(value) => value.to_string(),
+            None => number.to_string(),
+        },
         Json::String(text) => text.clone(),
-        other => other.to_string(),
+        Json::Array(items) => {
+            let items: Vec<String> = items.iter().map(fact).collect();
+            format!("[{}]", items.join(", "))
+        }
+        Json::Object(fields) => match fields.len() {
+            0 => "none".to_string(),
+            1 => flat(fields),
+            _ => format!("({})", flat(fields)),
+        },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn facts_are_flat() {
+        let demand = serde_json::json!({
+            "span": { "windows": { "length_seconds": 4.0, "stride_seconds": 3.5 } },
+            "fit": { "resize_short": 256 },
+            "labels": ["a", "b"],
+            "mean": null,
+        });
+        assert_eq!(
+            facts(&demand),
+            "span windows (length_seconds 4, stride_seconds 3.5), fit resize_short 256, \
+             labels [a, b], mean none"
+        );
+    }
 
     #[test]
     fn a_store_shows_no_credentials() {
