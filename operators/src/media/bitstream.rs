@@ -75,6 +75,9 @@ impl Inspector {
 
     /// Whether a parameter set is one that the stream began with.
     fn knows(&mut self, set: &[u8]) -> bool {
+        if set.is_empty() {
+            return false;
+        }
         if self.packets == 1 {
             self.parameters.push(set.to_vec());
             return true;
