@@ -28,7 +28,6 @@ const SMALL: Fit = Fit::ResizeShort {
 /// Decodes both ways, and asserts that nothing tells the answers apart. Returns the one with seeking.
 fn same(path: &Path, requests: &[Request], threads: usize) -> Result<Decoded, MediaError> {
     let name = path.display();
-    // Threads hide damage differently.
     let full = decode(path, requests, false, threads);
     let found = decode(path, requests, true, threads);
     let (full, found) = match (full, found) {
@@ -40,6 +39,23 @@ fn same(path: &Path, requests: &[Request], threads: usize) -> Result<Decoded, Me
         (full, found) => panic!("{name}: {:?}, but {:?}", full.err(), found.err()),
     };
     assert_eq!(full.statistics.packets_skipped, 0);
+    if threads > 1 && full.statistics.faults > 0 {
+        // Threads may conceal damage differently each time: then there is nothing to compare with.
+        let settled = (0..4).all(|_| {
+            let again = decode(path, requests, false, threads).unwrap();
+            let mut pairs = full
+                .clips
+                .iter()
+                .flatten()
+                .zip(again.clips.iter().flatten());
+            full.frames_decoded == again.frames_decoded
+                && pairs.all(|(full, again)| full.frames == again.frames)
+        });
+        println!("{name}: with {threads} threads settled: {settled}");
+        if !settled {
+            return Ok(found);
+        }
+    }
     assert_eq!(
         (full.frames_decoded, full.duration_seconds),
         (found.frames_decoded, found.duration_seconds),

@@ -111,14 +111,13 @@ impl Index {
         }
         let mut steps = vec![Step::Leave; self.samples.len()];
         for group in 0..=last {
-            for at in starts[group]..until[group] {
-                let picked = |number| wanted.contains_key(&number);
-                if group == 0
-                    || group == last
-                    || self.samples[at].picture.reference
-                    || self.numbers[at].is_some_and(picked)
-                {
-                    steps[at] = Step::Decode;
+            let decoded = starts[group]..until[group];
+            let numbers = &self.numbers[decoded.clone()];
+            let samples = &self.samples[decoded.clone()];
+            for ((step, sample), number) in steps[decoded].iter_mut().zip(samples).zip(numbers) {
+                let is_wanted = number.is_some_and(|number| wanted.contains_key(&number));
+                if group == 0 || group == last || sample.picture.reference || is_wanted {
+                    *step = Step::Decode;
                 }
             }
             if group > 0 && until[group] > starts[group] && until[group - 1] != starts[group] {
