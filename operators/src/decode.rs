@@ -56,6 +56,7 @@ fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
     }
     let options = DecodeOptions {
         threads: context.placement.threads.max(1),
+        ..DecodeOptions::default()
     };
     Ok(Operator::Transform(Box::new(Decode {
         keys,

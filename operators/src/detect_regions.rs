@@ -118,6 +118,7 @@ fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
         persistence: params.float("persistence") as f32,
         options: DecodeOptions {
             threads: context.placement.threads.max(1),
+            ..DecodeOptions::default()
         },
     })))
 }

@@ -321,7 +321,10 @@ fn threads_change_nothing() {
             windows(4.0, 3.0, 3, Fit::Native),
         ];
         let one = decoded(&fixture(name), &requests);
-        let options = DecodeOptions { threads: 3 };
+        let options = DecodeOptions {
+            threads: 3,
+            ..DecodeOptions::default()
+        };
         let three = decode_with(
             &fixture(name),
             None,

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use ffmpeg_next::frame;
+use ffmpeg_next::{Packet, frame};
 
 use super::convert::Converter;
 use super::geometry::{CropRect, check_size};
 use super::info::{describe, parts};
 use super::reader::{Faults, FrameReader, next_packet, scan};
+use super::route::{Astray, Guide, Index, Step};
 use super::selection::{Kept, Plan};
 use super::source::Source;
 use super::timeline::{Stamp, Timeline};
@@ -22,12 +23,17 @@ const MAX_PASSES: u32 = 4;
 pub struct DecodeOptions {
     /// Threads of the decoder; 0 takes one for each core.
     pub threads: usize,
+    /// Whether packets that no wanted frame depends on may be left undecoded, in streams whose packets leave nothing in doubt.
+    pub seek: bool,
 }
 
 impl Default for DecodeOptions {
     /// One thread: many videos are decoded at a time.
     fn default() -> Self {
-        Self { threads: 1 }
+        Self {
+            threads: 1,
+            seek: true,
+        }
     }
 }
 
@@ -53,6 +59,8 @@ pub struct Statistics {
     pub frames_predicted: usize,
     /// Decoding passes: 1, or more if the packets promised other frames than there are.
     pub passes: u32,
+    /// Packets that were left undecoded because no wanted frame depends on them.
+    pub packets_skipped: usize,
     /// Frames converted, each distinct fit counted.
     pub frames_converted: usize,
     /// Packets of the last pass that were unreadable or did not decode.
@@ -92,7 +100,7 @@ pub fn decode_with(
     let time_base = parts(source.video_stream().time_base());
     let timeline =
         |stamps: &[Stamp]| Timeline::new(stamps, time_base, info.average_fps.map(f64::recip));
-    let (stamps, _) = scan(&mut source, interrupt)?;
+    let (stamps, index) = scan(&mut source, options.seek, interrupt)?;
     drop(source);
 
     let mut statistics = Statistics {
@@ -100,12 +108,46 @@ pub fn decode_with(
         ..Statistics::default()
     };
     let mut kept = Kept::new();
+    let predicted = timeline(&stamps);
     // A prediction that cannot be planned for may still be wrong: only the true times decide.
-    let mut wanted = match Plan::new(path, requests, &timeline(&stamps)) {
-        Ok(plan) => (plan.missing(&kept), plan.fits),
+    let mut wanted = match Plan::new(path, requests, &predicted) {
+        Ok(plan) => {
+            let missing = plan.missing(&kept);
+            let route = index
+                .as_ref()
+                .and_then(|index| Some((index, index.route(&missing, options.threads)?)));
+            if let Some((index, steps)) = route {
+                statistics.passes += 1;
+                let pass = Pass {
+                    path,
+                    converter: Converter::new(info.canvas(), view),
+                    fits: plan.fits.clone(),
+                    wanted: missing.clone(),
+                    kept: &mut kept,
+                    stamps: Vec::new(),
+                    statistics: &mut statistics,
+                };
+                let skipped = pass.follow(index, steps, options, interrupt)?;
+                if let Ok(skipped) = skipped
+                    && let Some(clips) = plan.clips(&kept)
+                {
+                    statistics.packets_skipped = skipped;
+                    return Ok(Decoded {
+                        info,
+                        duration_seconds: predicted.duration_seconds(),
+                        frames_decoded: predicted.len(),
+                        clips,
+                        statistics,
+                    });
+                }
+                // What it gave may be other frames than they seemed.
+                kept.clear();
+            }
+            (missing, plan.fits)
+        }
         Err(_) => Default::default(),
     };
-    loop {
+    for _ in 0..MAX_PASSES {
         let mut pass = Pass {
             path,
             converter: Converter::new(info.canvas(), view),
@@ -134,14 +176,12 @@ pub fn decode_with(
                 statistics,
             });
         }
-        if statistics.passes == MAX_PASSES {
-            return Err(MediaError::decode(
-                path,
-                "it decodes to other frames each time",
-            ));
-        }
         wanted = (plan.missing(&kept), plan.fits);
     }
+    Err(MediaError::decode(
+        path,
+        "it decodes to other frames each time",
+    ))
 }
 
 /// One run through the file.
@@ -184,12 +224,93 @@ impl Pass<'_> {
         Ok(faults)
     }
 
+    /// Decodes what the route says, and nothing else. Returns how many packets were left, or that it leads elsewhere.
+    fn follow(
+        mut self,
+        index: &Index,
+        steps: Vec<Step>,
+        options: &DecodeOptions,
+        interrupt: &Interrupt,
+    ) -> Result<Result<usize, Astray>, MediaError> {
+        let mut guide = Guide::new(index, steps);
+        match self.go(&mut guide, options, interrupt) {
+            Ok(()) => Ok(guide.arrive()),
+            Err(error @ MediaError::Interrupted { .. }) => Err(error),
+            // Whether the file is to blame, its full decode shows.
+            Err(_) => Ok(Err(Astray)),
+        }
+    }
+
+    fn go(
+        &mut self,
+        guide: &mut Guide<'_>,
+        options: &DecodeOptions,
+        interrupt: &Interrupt,
+    ) -> Result<(), MediaError> {
+        let mut source = Source::open(self.path, interrupt)?;
+        let mut reader = FrameReader::new(&source, options.threads)?;
+        let mut faults = Faults::default();
+        loop {
+            let packet = next_packet(&mut source, &mut faults, interrupt)?;
+            if faults.count > 0 {
+                return Err(self.astray(Astray));
+            }
+            let Some(packet) = packet else {
+                return self.feed(&mut reader, guide, None, interrupt);
+            };
+            if packet.stream() != source.video {
+                continue;
+            }
+            let is_beginning = guide.is_beginning();
+            if is_beginning {
+                self.feed(&mut reader, guide, None, interrupt)?;
+                reader.begin();
+            }
+            let step = guide
+                .step(packet.pts().or(packet.dts()), packet.size())
+                .map_err(|astray| self.astray(astray))?;
+            if step != Step::Leave {
+                self.feed(&mut reader, guide, Some(&packet), interrupt)?;
+            }
+        }
+    }
+
+    /// Decodes a packet, or with `None` empties the decoder, and keeps the wanted frames.
+    fn feed(
+        &mut self,
+        reader: &mut FrameReader,
+        guide: &mut Guide<'_>,
+        packet: Option<&Packet>,
+        interrupt: &Interrupt,
+    ) -> Result<(), MediaError> {
+        let path = self.path;
+        reader.decode(path, packet, interrupt, |picture| {
+            match guide.frame(picture).map_err(|astray| self.astray(astray))? {
+                Some(number) => self.keep(number, picture),
+                None => Ok(()),
+            }
+        })?;
+        match reader.faults.count {
+            0 => Ok(()),
+            _ => Err(self.astray(Astray)),
+        }
+    }
+
+    fn astray(&self, _: Astray) -> MediaError {
+        MediaError::decode(self.path, "it is not what its packets promise")
+    }
+
     fn take(&mut self, picture: &frame::Video) -> Result<(), MediaError> {
         let number = self.stamps.len();
         self.stamps.push(Stamp {
             time: picture.timestamp(),
             duration: picture.packet().duration,
         });
+        self.keep(number, picture)
+    }
+
+    /// Converts the frame of this number, if it is wanted.
+    fn keep(&mut self, number: usize, picture: &frame::Video) -> Result<(), MediaError> {
         let Some(fits) = self.wanted.remove(&number) else {
             return Ok(());
         };

@@ -9,7 +9,8 @@
 //! ([`timeline`]). Containers lie about that number, so [`decode`] predicts it from the packets, decodes, and compares: if
 //! the prediction was wrong, and the wrong frames were kept because of it, the file is decoded once more with
 //! the timeline now known. One pass serves all requests; a frame is converted once for each distinct [`Fit`] and shared by
-//! `Arc` after that, and nothing but the picked frames is ever held.
+//! `Arc` after that, and nothing but the picked frames is ever held. Where the packets of a stream leave nothing in doubt, only
+//! those are decoded that lead to a picked frame ([`route`]).
 //!
 //! **Trust.** The files come from strangers. Only the file itself is ever read ([`source`]): containers that refer to
 //! other files or addresses are refused by name. Sizes are bounded before memory is taken, and the caller's
@@ -18,6 +19,7 @@
 //! **A view** ([`CropRect`]) narrows what is seen: with one, the frames are those of a video that had only ever been
 //! that size. [`crop_to_file`] writes the same rectangle as a file of its own.
 
+mod bitstream;
 mod convert;
 pub mod decode;
 pub mod encode;
@@ -31,6 +33,7 @@ pub mod interrupt;
 mod orientation;
 mod output;
 mod reader;
+mod route;
 mod selection;
 pub mod source;
 pub mod timeline;

@@ -4,8 +4,10 @@ use std::path::Path;
 
 use ffmpeg_next::{Error, Packet, codec, decoder, ffi, frame};
 
+use super::bitstream::Inspector;
 use super::geometry::MAX_PIXELS;
 use super::info::codec_name;
+use super::route::{Index, Sample};
 use super::source::Source;
 use super::timeline::Stamp;
 use super::{Interrupt, MediaError};
@@ -67,28 +69,85 @@ pub(crate) fn next_packet(
     }
 }
 
+fn inspector(source: &Source) -> Option<Inspector> {
+    let parameters = source.video_stream().parameters();
+    // SAFETY: fields of live parameters; the header is as long as its size says, and is copied.
+    let (header, fields) = unsafe {
+        let raw = &*parameters.as_ptr();
+        let header = match (raw.extradata.is_null(), usize::try_from(raw.extradata_size)) {
+            (false, Ok(length)) => std::slice::from_raw_parts(raw.extradata, length).to_vec(),
+            _ => Vec::new(),
+        };
+        (header, (&raw const raw.field_order).cast::<i32>().read())
+    };
+    // Two fields may make up one frame, each a packet.
+    let is_progressive = fields == ffi::AVFieldOrder::AV_FIELD_UNKNOWN as i32
+        || fields == ffi::AVFieldOrder::AV_FIELD_PROGRESSIVE as i32;
+    if !is_progressive {
+        return None;
+    }
+    Inspector::new(parameters.id(), &header)
+}
+
 /// The stamps of the frames that the packets promise, in order of presentation. Nothing is decoded. Packets that an edit
 /// list cuts away are left out.
+///
+/// With `index`, also an index of all packets, if there is no doubt about any of them.
 pub(crate) fn scan(
     source: &mut Source,
+    index: bool,
     interrupt: &Interrupt,
-) -> Result<(Vec<Stamp>, Faults), MediaError> {
+) -> Result<(Vec<Stamp>, Option<Index>), MediaError> {
+    let mut inspector = if index { inspector(source) } else { None };
     let mut faults = Faults::default();
     let mut stamps = Vec::new();
+    let mut samples = Vec::new();
     while let Some(packet) = next_packet(source, &mut faults, interrupt)? {
-        // SAFETY: one number of a live packet; the wrapper's flags leave this bit out in some versions.
-        let flags = unsafe { (*codec::packet::Ref::as_ptr(&packet)).flags };
-        if packet.stream() != source.video || flags & ffi::AV_PKT_FLAG_DISCARD != 0 {
+        if packet.stream() != source.video {
             continue;
         }
-        stamps.push(Stamp {
+        // SAFETY: one number of a live packet; the wrapper's flags leave these bits out in some versions.
+        let flags = unsafe { (*codec::packet::Ref::as_ptr(&packet)).flags };
+        let stamp = Stamp {
             time: packet.pts().or(packet.dts()),
             duration: packet.duration(),
-        });
+        };
+        let hidden = flags & ffi::AV_PKT_FLAG_DISCARD != 0;
+        if let Some(inspect) = &mut inspector {
+            let plain = flags & ffi::AV_PKT_FLAG_CORRUPT == 0
+                && packet.pts().is_some()
+                && !changes_parameters(&packet);
+            match packet
+                .data()
+                .filter(|_| plain)
+                .and_then(|data| inspect.read(data))
+            {
+                Some(picture) => samples.push(Sample {
+                    stamp,
+                    bytes: packet.size(),
+                    hidden,
+                    picture,
+                }),
+                None => inspector = None,
+            }
+        }
+        if !hidden {
+            stamps.push(stamp);
+        }
     }
     // A stream without any times keeps its order, for the sort is stable; one with some is only ever predicted wrong.
     stamps.sort_by_key(|stamp| stamp.time);
-    Ok((stamps, faults))
+    let is_sound = inspector.is_some() && faults.count == 0;
+    let index = is_sound.then_some(samples).and_then(Index::new);
+    Ok((stamps, index))
+}
+
+/// Whether a packet brings what a decoder has to know of those after it.
+fn changes_parameters(packet: &Packet) -> bool {
+    use codec::packet::side_data::Type;
+    packet
+        .side_data()
+        .any(|data| matches!(data.kind(), Type::NewExtraData | Type::ParamChange))
 }
 
 /// A decoder that lives through broken packets.
@@ -128,6 +187,11 @@ impl FrameReader {
             frame: frame::Video::empty(),
             faults: Faults::default(),
         })
+    }
+
+    /// Forgets all pictures, to begin anew where nothing refers to them.
+    pub fn begin(&mut self) {
+        self.decoder.flush();
     }
 
     /// Decodes one packet, or with `None` empties the decoder, and hands on the frames that come out.
