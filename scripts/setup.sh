@@ -9,7 +9,7 @@ fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # --- what has to be there before us
-have cargo || fail "no Rust toolchain: install one (rustup, stable 1.90 or newer) and make sure \`cargo\` is on PATH"
+have cargo || fail "no Rust toolchain: install one (rustup, stable 1.91 or newer) and make sure \`cargo\` is on PATH"
 
 # --- system packages
 needed=()

@@ -219,7 +219,16 @@ impl Transform for CropUpload {
             self.min_side,
             self.min_area,
         ) {
-            Ok(Some(rect)) => (Some(rect), None),
+            // Regions are measured in what is seen, the file is cropped in its own display pixels.
+            Ok(Some(rect)) => {
+                let (x, y) = video.view.map_or((0, 0), |view| (view.x, view.y));
+                let rect = CropRect {
+                    x: rect.x + x,
+                    y: rect.y + y,
+                    ..rect
+                };
+                (Some(rect), None)
+            }
             Ok(None) => (None, Some("nothing to cut away".to_string())),
             Err(refusal) => (None, Some(refusal.to_string())),
         };
@@ -229,9 +238,15 @@ impl Transform for CropUpload {
             }
             _ => None,
         };
+        // What an earlier crop did still holds if there is nothing more to cut.
+        let earlier = video.crop.clone().filter(|crop| crop.kept.is_some());
+        let crop = match (kept, earlier) {
+            (None, Some(earlier)) => earlier,
+            _ => CropReport { kept, reason, url },
+        };
         Ok(Outcome::value(Video {
             view: kept.or(video.view),
-            crop: Some(CropReport { kept, reason, url }),
+            crop: Some(crop),
             ..video.clone()
         }))
     }

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use crate::demand::SampleDemand;
 use crate::kinds::{Decoded, FRAMES, VIDEO, Video};
 use crate::media::{DecodeOptions, Request, decode_with, footprint_bytes, probe};
-use crate::videos::interrupt_of;
+use crate::videos::{SEEK_PARAM, decode_options, interrupt_of};
 
 /// The `decode` operator.
 pub const DECODE: OperatorSpec = OperatorSpec {
@@ -22,11 +22,14 @@ Goes over the video in presentation order and keeps only the frames that the sam
 to the size they want: it never holds a decoded video. Rotation and sample aspect ratio are applied, and a crop before it \
 is seen as if the video had that size.
 
+Pictures that no wanted frame depends on are left undecoded where the stream leaves nothing in doubt (`seek`); \
+`docs/performance.md` has the rule.
+
 Frames are counted as they really decode; a container that promises more changes nothing. A video whose stream breaks in \
 the middle counts as far as it decodes; one without any frame fails.",
     example: "decoded: { op: decode, from: fetched }",
     ports: Ports::Fixed(&[Signature { inputs: &[VIDEO], output: Some(FRAMES) }]),
-    params: &[],
+    params: &[SEEK_PARAM],
     executor: Executor::Cpu,
     concurrency: 0,
     check: None,
@@ -54,14 +57,10 @@ fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
             requests.push(demand.request());
         }
     }
-    let options = DecodeOptions {
-        threads: context.placement.threads.max(1),
-        ..DecodeOptions::default()
-    };
     Ok(Operator::Transform(Box::new(Decode {
         keys,
         requests,
-        options,
+        options: decode_options(context),
     })))
 }
 

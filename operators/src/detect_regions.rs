@@ -14,7 +14,7 @@ use crate::media::{DecodeOptions, Fit, Frame, Request, Span, decode_with, footpr
 use crate::model_files::{self, PRECISION_PARAM};
 use crate::regions::signals;
 use crate::regions::tracks::{FrameBox, track};
-use crate::videos::interrupt_of;
+use crate::videos::{SEEK_PARAM, decode_options, interrupt_of};
 
 /// The `detect_regions` operator.
 pub const DETECT_REGIONS: OperatorSpec = OperatorSpec {
@@ -59,6 +59,7 @@ A region counts when its boxes (same class, IoU of at least 0.5 with the mean of
             doc: "Share of the frames in which a region must be seen to count.",
         },
         PRECISION_PARAM,
+        SEEK_PARAM,
     ],
     executor: Executor::Device,
     concurrency: 0,
@@ -116,10 +117,7 @@ fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
             fit: Fit::Native,
         }],
         persistence: params.float("persistence") as f32,
-        options: DecodeOptions {
-            threads: context.placement.threads.max(1),
-            ..DecodeOptions::default()
-        },
+        options: decode_options(context),
     })))
 }
 

@@ -107,7 +107,12 @@ fn config_error(error: ModelError) -> OperatorError {
 
 /// A model's failure at run time as an item's error.
 pub fn model_error(error: ModelError) -> OperatorError {
-    OperatorError::bad_input(error.to_string())
+    let kind = match &error {
+        _ if error.is_temporary() => ErrorKind::Temporary,
+        ModelError::Input(_) | ModelError::NotFinite(_) => ErrorKind::BadInput,
+        _ => ErrorKind::Internal,
+    };
+    OperatorError::new(kind, error.to_string())
 }
 
 /// A pool that had no instance in time, as an item's error.

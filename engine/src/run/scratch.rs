@@ -1,6 +1,8 @@
+use std::fs::DirBuilder;
+use std::io::Read;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// All folders that there are now: a process that ends at once removes them first.
 static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -11,10 +13,17 @@ pub(super) struct Scratch(PathBuf);
 
 impl Scratch {
     pub fn new(parent: &Path) -> std::io::Result<Self> {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = parent.join(format!("{}{count}", prefix(std::process::id())));
-        std::fs::create_dir_all(&path)?;
+        std::fs::create_dir_all(parent)?;
+        // Ours alone: a name nobody else can guess, and never a folder that is already there. Processes of several
+        // containers may have the same number and share the parent.
+        let mut random = [0; 8];
+        std::fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
+        let path = parent.join(format!(
+            "{}{:016x}",
+            prefix(std::process::id()),
+            u64::from_ne_bytes(random)
+        ));
+        DirBuilder::new().mode(0o700).create(&path)?;
         if let Ok(mut folders) = FOLDERS.lock() {
             folders.push(path.clone());
         }

@@ -1,5 +1,6 @@
 //! Packets out of a container, frames out of packets, with broken ones counted and passed over.
 
+use std::io;
 use std::path::Path;
 
 use ffmpeg_next::{Error, Packet, codec, decoder, ffi, frame};
@@ -62,10 +63,36 @@ pub(crate) fn next_packet(
             }
             Err(error) => {
                 interrupt.check(|| format!("reading {}", source.path.display()))?;
+                if let Some(reason) = disk_error(error) {
+                    return Err(MediaError::Io {
+                        action: "read",
+                        path: source.path.clone(),
+                        source: reason,
+                    });
+                }
                 faults.note(error);
                 return Ok(None);
             }
         }
+    }
+}
+
+/// What the file system answered, if that is what went wrong: such a file is not shorter than it says, it could not be read.
+fn disk_error(error: Error) -> Option<io::Error> {
+    const DISK: [i32; 7] = [
+        libc::EIO,
+        libc::ESTALE,
+        libc::ETIMEDOUT,
+        libc::ENXIO,
+        libc::EREMOTEIO,
+        libc::ENOTCONN,
+        libc::ECONNRESET,
+    ];
+    match error {
+        Error::Other { errno } if DISK.contains(&errno) => {
+            Some(io::Error::from_raw_os_error(errno))
+        }
+        _ => None,
     }
 }
 
