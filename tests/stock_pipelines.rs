@@ -211,3 +211,66 @@ fn regions_finds_the_bars_and_the_crop_is_a_clean_video() {
         .count();
     assert_eq!(borders, 0, "{info}");
 }
+
+#[test]
+fn a_detector_and_a_letterboxed_reversed_clip_go_through_the_graph() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let text = format!(
+        "\
+name: own
+models:
+  detector: {}
+  tiny: {}
+stages:
+  videos: {{ op: read_table, with: {{ uri: {} }} }}
+  fetched: {{ op: fetch, from: videos }}
+  regions: {{ op: detect_regions, from: fetched, with: {{ backends: [signals, yolo], model: detector, frames: 6 }} }}
+  decoded: {{ op: decode, from: fetched }}
+  boxed: {{ op: sample, from: decoded, with: {{ fit: letterbox }} }}
+  back: {{ op: reverse, from: boxed }}
+  forwards: {{ op: classify, from: boxed, with: {{ model: tiny }} }}
+  backwards: {{ op: classify, from: back, with: {{ model: tiny, key: backwards_filter }} }}
+  result: {{ op: aggregate, from: [regions, forwards, backwards] }}
+  table: {{ op: write_table, from: result, with: {{ uri: \"-\" }} }}
+",
+        repository("tests/fixtures/yolov8n").display(),
+        repository(TINY).display(),
+        repository("examples/clips/city-low-bitrate.mp4").display()
+    );
+    std::fs::write(folder.path().join("own.yaml"), text).expect("a file");
+    let rows = expect(0, folder.path(), &["run", "own.yaml", "--progress=none"]);
+    let row: Json = serde_json::from_str(&rows).expect("one row and nothing else on stdout");
+    let info = &row["info"];
+    // The detector's weights are random; what counts is that its boxes come back in pixels of the video.
+    let regions = info["abnormal_region_info"]["regions"]
+        .as_array()
+        .expect("regions");
+    let (width, height) = (
+        info["abnormal_region_info"]["width"].as_f64(),
+        info["abnormal_region_info"]["height"].as_f64(),
+    );
+    assert!(
+        regions.iter().any(|region| region["found_by"] == "yolo"),
+        "{info}"
+    );
+    for region in regions {
+        let edges: Vec<f64> = region["box"]
+            .as_array()
+            .expect("a box")
+            .iter()
+            .filter_map(Json::as_f64)
+            .collect();
+        assert!(
+            edges[0] >= 0.0 && edges[0] < edges[2] && Some(edges[2]) <= width,
+            "{region}"
+        );
+        assert!(
+            edges[1] >= 0.0 && edges[1] < edges[3] && Some(edges[3]) <= height,
+            "{region}"
+        );
+    }
+    assert_ne!(
+        info["tiny_filter"]["result"], info["backwards_filter"]["result"],
+        "the order of frames must matter"
+    );
+}

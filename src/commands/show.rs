@@ -108,7 +108,9 @@ fn frame(row: &Json) -> String {
             format!("kept: {}", text(crop, "/reason"))
         }),
     };
-    found.push(fate);
+    if !fate.is_empty() {
+        found.push(fate);
+    }
     found.join("\n")
 }
 

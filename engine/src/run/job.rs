@@ -47,7 +47,8 @@ pub struct RunReport {
 /// same items; the first in plan order is the one whose rows are counted.
 ///
 /// # Errors
-/// Whatever keeps the job as a whole from going on. Rows that were committed before stay committed.
+/// Whatever keeps the job as a whole from going on. What becomes of rows that were committed before is
+/// the sink's business: a JSONL table appears only when it is whole.
 pub fn run(plan: &Plan, options: RunOptions) -> Result<RunReport, RunError> {
     panics::install();
     let started = Instant::now();
