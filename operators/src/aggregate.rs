@@ -31,7 +31,7 @@ stages found is kept.
 
 `video_oss_url` is the cropped file if one was uploaded, else `oss://bucket/path` if the input names a bucket, else where \
 the video was taken from. `avg_cost` is the time in seconds from the row's entry into the graph to its result.",
-    example: "result: { op: aggregate, from: [cropped, regions, vfx, seg_simcam] }",
+    example: "result: { op: aggregate, from: [regions, measured, seg_measured] }",
     ports: Ports::Gather {
         accepts: &[VIDEO, REGIONS, VERDICT],
         output: PortKind::DOCUMENT,
