@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clipsieve_engine::operator::{
     BuildContext, Call, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec,
-    Outcome, ParamSpec, ParamType, Ports, Setting, Signature, Transform, Value, Wish,
+    Outcome, ParamSpec, ParamType, Planner, Ports, Setting, Signature, Transform, Value, Wish,
 };
 use clipsieve_models::{Classifier, Pool};
 use ndarray::{Array3, ArrayView3};
@@ -59,6 +59,7 @@ of instances that share one copy of the weights.",
     concurrency: 0,
     check: Some(check),
     demand: Some(demand),
+    planner: Planner::NONE,
     build,
 };
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clipsieve_engine::operator::{
     BuildContext, Call, Deadline, ErrorKind, Executor, Fallback, Finding, Operator, OperatorError,
-    OperatorSpec, Outcome, ParamSpec, ParamType, Ports, Row, Setting, Signature, Transform, Value,
+    OperatorSpec, Outcome, ParamSpec, ParamType, Planner, Ports, Row, Setting, Signature, Transform, Value,
 };
 
 use crate::kinds::{CropReport, REGIONS, Regions, VIDEO, Video};
@@ -82,6 +82,7 @@ The encoded file (picture re-encoded, audio kept) is for the upload alone; witho
     concurrency: 0,
     check: Some(check),
     demand: None,
+    planner: Planner::NONE,
     build,
 };
 

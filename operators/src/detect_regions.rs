@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clipsieve_engine::operator::{
     BuildContext, Call, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec,
-    Outcome, ParamSpec, ParamType, Ports, Setting, Signature, Transform, Value,
+    Outcome, ParamSpec, ParamType, Planner, Ports, Setting, Signature, Transform, Value,
 };
 use clipsieve_models::{Detector, Letterbox, Pool};
 use ndarray::Array3;
@@ -65,6 +65,7 @@ A region counts when its boxes (same class, IoU of at least 0.5 with the mean of
     concurrency: 0,
     check: Some(check),
     demand: None,
+    planner: Planner::NONE,
     build,
 };
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clipsieve_engine::operator::{
     AsyncTransform, BuildContext, Call, ErrorKind, Executor, Fallback, Finding, Operator,
-    OperatorError, OperatorSpec, Outcome, ParamSpec, ParamType, PortKind, Ports, Row, Setting,
+    OperatorError, OperatorSpec, Outcome, ParamSpec, ParamType, PortKind, Planner, Ports, Row, Setting,
     Signature, Value,
 };
 use futures::future::BoxFuture;
@@ -44,6 +44,7 @@ names each tier with its answer, and counts as temporary (worth another attempt)
     concurrency: 6,
     check: Some(check),
     demand: None,
+    planner: Planner::NONE,
     build,
 };
 

@@ -2,7 +2,7 @@
 
 use clipsieve_engine::operator::{
     BuildContext, Call, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec,
-    Outcome, ParamSpec, ParamType, Params, Ports, Setting, Signature, Transform, Value,
+    Outcome, ParamSpec, ParamType, Params, Planner, Ports, Setting, Signature, Transform, Value,
 };
 use serde_json::{Map, Value as Json, json};
 
@@ -130,6 +130,7 @@ depend on the size at which the clip is sampled, so thresholds hold for one size
     concurrency: 0,
     check: Some(check),
     demand: None,
+    planner: Planner::NONE,
     build,
 };
 

@@ -2,7 +2,7 @@
 
 use clipsieve_engine::operator::{
     BuildContext, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec, ParamSpec,
-    ParamType, PortKind, Ports, Setting, Signature, Source, SourceRow,
+    ParamType, PortKind, Planner, Ports, Setting, Signature, Source, SourceRow,
 };
 
 use crate::tables::{self, InputRow};
@@ -50,6 +50,7 @@ stop: its result row says what is wrong, with the line. Nothing to read at all s
     concurrency: 1,
     check: Some(check),
     demand: None,
+    planner: Planner::NONE,
     build,
 };
 

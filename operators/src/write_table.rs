@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use clipsieve_engine::operator::{
     BuildContext, Delivered, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec,
-    ParamSpec, ParamType, PortKind, Ports, Setting, Signature, Sink,
+    ParamSpec, ParamType, PortKind, Planner, Ports, Setting, Signature, Sink,
 };
 
 use crate::tables::{self, Machine, ResultRow, RowWriter};
@@ -37,6 +37,7 @@ attempts; when work on it began is not known here, so `start_time` and `avg_cost
     concurrency: 1,
     check: Some(check),
     demand: None,
+    planner: Planner::NONE,
     build,
 };
 

@@ -11,6 +11,7 @@
 mod check;
 mod demand;
 mod draft;
+mod keys;
 mod nearest;
 mod params;
 mod parse;
@@ -18,6 +19,7 @@ mod place;
 mod prune;
 mod resolve;
 mod shape;
+mod share;
 mod stage;
 mod substitute;
 mod typed;
@@ -95,7 +97,9 @@ const PASSES: &[Pass] = &[
     types::types,
     check::check,
     prune::prune,
+    keys::keys,
     demand::demand,
+    share::share,
     place::place,
 ];
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use super::{Executor, Params, PortKind};
+use super::{Depot, Executor, Params, PortKind};
 
 /// A model that the pipeline file names.
 #[derive(Debug, Clone)]
@@ -111,6 +111,10 @@ pub struct BuildContext<'a> {
     pub demand: Option<&'a Json>,
     /// What its consumers ask of it.
     pub wishes: &'a [Wish],
+    /// The [identity](super::Common::identity) of the work that it has in common with others, where sharing is on.
+    pub common: Option<&'a Json>,
+    /// What the stages of the process have in common.
+    pub depot: &'a Depot,
     /// Where it runs.
     pub placement: &'a Placement,
     /// A folder for temporary files, removed when the run ends.

@@ -108,6 +108,19 @@ impl Deadline {
         }
     }
 
+    /// When the last of several has come, with a switch of its own.
+    pub fn latest<'a>(deadlines: impl IntoIterator<Item = &'a Deadline>) -> Self {
+        let mut latest = deadlines.into_iter().map(|deadline| deadline.at);
+        // `None` never comes, and is later than all others.
+        let at = latest.try_fold(None::<Instant>, |latest, at| {
+            at.map(|at| Some(latest.map_or(at, |latest| latest.max(at))))
+        });
+        Self {
+            at: at.flatten(),
+            cancelled: Arc::default(),
+        }
+    }
+
     /// Stops the work now.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::budget::Budget;
 use super::build;
-use super::executors::{Pool, Services, StageRuntime, Work};
+use super::executors::{BatchLine, Pool, Services, StageRuntime, Work};
 use super::{RunError, RunErrorKind};
 use crate::observe::Observer;
 use crate::plan::{Plan, StageIndex};
@@ -20,6 +20,7 @@ pub(super) struct Machine {
     pub services: Arc<Services>,
     pub stages: Vec<(StageIndex, Arc<StageRuntime>)>,
     pools: Vec<Arc<Pool>>,
+    lines: Vec<Arc<BatchLine>>,
     clock: JoinHandle<()>,
 }
 
@@ -48,8 +49,8 @@ impl Machine {
         let clock = std::thread::Builder::new()
             .name("clipsieve-clock".to_owned())
             .spawn({
-                let services = Arc::clone(&services);
-                move || services.clock.run(&stages, &services.budget)
+                let (services, lines) = (Arc::clone(&services), placed.lines.clone());
+                move || services.clock.run(&stages, &lines, &services.budget)
             })
             .map_err(|error| {
                 RunError::new(
@@ -61,6 +62,7 @@ impl Machine {
             services,
             stages: placed.stages,
             pools: placed.pools,
+            lines: placed.lines,
             clock,
         })
     }
@@ -78,6 +80,9 @@ impl Machine {
         let _ = self.clock.join();
         for (_, stage) in &self.stages {
             stage.stop();
+        }
+        for line in &self.lines {
+            line.stop();
         }
         self.services.budget.clear();
         let until = Instant::now() + PATIENCE;

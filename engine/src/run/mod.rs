@@ -44,6 +44,7 @@ mod scratch;
 mod sink;
 mod source;
 mod stage;
+mod taps;
 mod workers;
 
 pub use error::{RunError, RunErrorKind};

@@ -19,9 +19,11 @@ use super::message::{Delivery, Epoch, Message};
 use super::panics::{self, EXECUTOR_THREAD};
 use super::reaper::Reaper;
 use super::source::Gate;
+use super::taps;
 use super::{RunError, RunErrorKind};
 use crate::observe::Observer;
 use crate::operator::{Answer, Delivered, Document, ErrorKind, Failure, OperatorError, Row, Sink};
+use crate::plan::Tap;
 
 /// What the sink's thread is told.
 pub(super) enum Parcel {
@@ -86,9 +88,11 @@ pub(super) fn write(
 /// Turns the answers that reach a sink into deliveries.
 pub(super) fn leave<'scope>(
     answers: StreamVec<'scope, Epoch, Message>,
-    last_stage: String,
+    last_stage: &str,
+    tap: Option<Tap>,
     reaper: Reaper,
 ) -> StreamVec<'scope, Epoch, Delivery> {
+    let last_stage = last_stage.to_owned();
     answers.unary(Pipeline, "leave", move |_, _| {
         let mut gone = Vec::new();
         move |input, output| {
@@ -97,7 +101,10 @@ pub(super) fn leave<'scope>(
                     return;
                 };
                 let mut session = output.session(&capability);
-                for message in messages.drain(..) {
+                for mut message in messages.drain(..) {
+                    if let Some(tap) = &tap {
+                        message.answer = taps::take(tap, message.answer);
+                    }
                     session.give(deliver(&message, &last_stage));
                     gone.push(message);
                 }

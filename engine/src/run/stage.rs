@@ -20,7 +20,9 @@ use super::executors::{Inputs, Job, StageRuntime};
 use super::inbox::Inbox;
 use super::message::{Epoch, Message, Ticket};
 use super::reaper::Reaper;
+use super::taps;
 use crate::operator::{Answer, Failure, Value};
+use crate::plan::Tap;
 
 /// Capabilities for the epochs of the items that are in a stage, and how many items each has.
 #[derive(Default)]
@@ -122,6 +124,7 @@ pub(super) fn build<'scope>(
     scope: Scope<'scope, Epoch>,
     stage: &Arc<StageRuntime>,
     inputs: Vec<StreamVec<'scope, Epoch, Message>>,
+    taps: BTreeMap<usize, Tap>,
     span: Span,
     reaper: Reaper,
 ) -> StreamVec<'scope, Epoch, Message> {
@@ -154,6 +157,10 @@ pub(super) fn build<'scope>(
                         if joins.is_new(sequence) {
                             open.enter(ticket.epoch, || time.retain_least(output.output_index()));
                         }
+                        let answer = match taps.get(&port) {
+                            Some(tap) => taps::take(tap, answer),
+                            None => answer,
+                        };
                         let Some(answers) = joins.add(sequence, port, answer) else {
                             continue;
                         };

@@ -5,7 +5,7 @@ use std::path::Path;
 use clipsieve_engine::compile::{Compiled, Machine, Options, Source, compile};
 use clipsieve_engine::operator::{
     BuildContext, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec, ParamSpec,
-    ParamType, PortKind, Ports, Registry, ResourceChecks, Setting, Signature, Wish,
+    ParamType, PortKind, Planner, Ports, Registry, ResourceChecks, Setting, Signature, Wish,
 };
 use serde_json::{Value as Json, json};
 
@@ -44,6 +44,7 @@ const fn toy(
         concurrency: 0,
         check: None,
         demand: None,
+        planner: Planner::NONE,
         build,
     }
 }

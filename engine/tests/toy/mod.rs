@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use clipsieve_engine::operator::{
     Answer, AsyncTransform, BuildContext, Call, Delivered, Document, Executor, Gather, Item,
     Models, Operator, OperatorError, OperatorSpec, Outcome, ParamValue, Params, Placement,
-    PortKind, Ports, Row, Signature, Sink, Source, SourceRow, Stores, Transform, Value,
+    PortKind, Planner, Ports, Row, Signature, Sink, Source, SourceRow, Stores, Transform, Value,
 };
 use clipsieve_engine::plan::{Limits, Plan, Retry, Stage, StageIndex, Threads};
 use clipsieve_engine::run::{RunError, RunOptions, RunReport, run};
@@ -43,6 +43,7 @@ const fn spec(name: &'static str, ports: Ports, executor: Executor) -> OperatorS
         concurrency: 0,
         check: None,
         demand: None,
+        planner: Planner::NONE,
         build,
     }
 }
