@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use clipsieve_engine::operator::{
     Answer, BuildContext, Document, Executor, Failure, Finding, Gather, Item, Operator,
-    OperatorError, OperatorSpec, PortKind, Planner, Ports, Setting, Value,
+    OperatorError, OperatorSpec, Planner, PortKind, Ports, Setting, Value,
 };
 use serde_json::{Map, Value as Json, json};
 

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clipsieve_engine::operator::{
     BuildContext, Call, Deadline, ErrorKind, Executor, Fallback, Finding, Operator, OperatorError,
-    OperatorSpec, Outcome, ParamSpec, ParamType, Planner, Ports, Row, Setting, Signature, Transform, Value,
+    OperatorSpec, Outcome, ParamSpec, ParamType, Planner, Ports, Row, Setting, Signature,
+    Transform, Value,
 };
 
 use crate::kinds::{CropReport, REGIONS, Regions, VIDEO, Video};

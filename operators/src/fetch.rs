@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clipsieve_engine::operator::{
     AsyncTransform, BuildContext, Call, ErrorKind, Executor, Fallback, Finding, Operator,
-    OperatorError, OperatorSpec, Outcome, ParamSpec, ParamType, PortKind, Planner, Ports, Row, Setting,
-    Signature, Value,
+    OperatorError, OperatorSpec, Outcome, ParamSpec, ParamType, Planner, PortKind, Ports, Row,
+    Setting, Signature, Value,
 };
 use futures::future::BoxFuture;
 
@@ -252,6 +252,7 @@ mod tests {
         match fetch.apply(call, &[Value::new(record(path))]).await? {
             Outcome::Value(value) => Ok(value.get::<Video>()?.clone()),
             Outcome::Skipped(why) => panic!("skipped: {why}"),
+            Outcome::Parts(_) => panic!("it has no parts"),
         }
     }
 

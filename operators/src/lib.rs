@@ -13,6 +13,7 @@ pub mod signals;
 pub mod stores;
 pub mod tables;
 
+mod backbones;
 mod model_files;
 mod sampling;
 mod template;

@@ -2,7 +2,8 @@
 
 use clipsieve_engine::operator::{
     BuildContext, Call, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec,
-    Outcome, ParamSpec, ParamType, Params, Planner, Ports, Setting, Signature, Transform, Value,
+    Outcome, ParamSpec, ParamType, Params, Planner, Ports, RowKey, Setting, Signature, Transform,
+    Value,
 };
 use serde_json::{Map, Value as Json, json};
 
@@ -130,7 +131,10 @@ depend on the size at which the clip is sampled, so thresholds hold for one size
     concurrency: 0,
     check: Some(check),
     demand: None,
-    planner: Planner::NONE,
+    planner: Planner {
+        row_key: Some(row_key),
+        ..Planner::NONE
+    },
     build,
 };
 
@@ -234,15 +238,24 @@ fn check(setting: &Setting<'_>) -> Vec<Finding> {
     findings
 }
 
-fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
-    let params = context.setting.params;
-    let default_key = if context.setting.inputs == [CLIPS] {
+/// The key of a stage's verdict.
+fn row_key(setting: &Setting<'_>) -> Option<RowKey> {
+    let default = if setting.inputs == [CLIPS] {
         "seg_measure"
     } else {
         INNER_KEY
     };
+    let key = setting.params.opt_text("key").unwrap_or(default);
+    Some(RowKey {
+        key: key.to_owned(),
+        param: Some("key"),
+    })
+}
+
+fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
+    let params = context.setting.params;
     Ok(Operator::Transform(Box::new(Measure {
-        key: params.opt_text("key").unwrap_or(default_key).to_owned(),
+        key: row_key(&context.setting).map_or(String::new(), |own| own.key),
         signals: wanted(params),
         thresholds: thresholds(params),
     })))
@@ -354,7 +367,7 @@ mod tests {
     use std::time::Duration;
 
     use clipsieve_engine::operator::{
-        Deadline, Item, Models, ParamValue, Placement, PortKind, Row, Stores,
+        Deadline, Depot, Item, Models, ParamValue, Placement, PortKind, Row, Stores,
     };
     use ndarray::Array3;
 
@@ -399,6 +412,8 @@ mod tests {
                 setting,
                 demand: None,
                 wishes: &[],
+                common: None,
+                depot: &Depot::default(),
                 placement: &placement,
                 scratch: Path::new(""),
             })
@@ -414,6 +429,7 @@ mod tests {
         match operator.apply(&call, &[input])? {
             Outcome::Value(value) => value.get::<Verdict>().cloned(),
             Outcome::Skipped(why) => panic!("skipped: {why}"),
+            Outcome::Parts(_) => panic!("it has no parts"),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use clipsieve_engine::operator::{
     BuildContext, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec, ParamSpec,
-    ParamType, PortKind, Planner, Ports, Setting, Signature, Source, SourceRow,
+    ParamType, Planner, PortKind, Ports, Setting, Signature, Source, SourceRow,
 };
 
 use crate::tables::{self, InputRow};

@@ -1,8 +1,8 @@
 //! `sample`: frames spread evenly over the whole video.
 
 use clipsieve_engine::operator::{
-    BuildContext, Call, Executor, Finding, Operator, OperatorError, OperatorSpec, Outcome, Planner, Ports,
-    Setting, Signature, Transform, Value, Wish,
+    BuildContext, Call, Executor, Finding, Operator, OperatorError, OperatorSpec, Outcome, Planner,
+    Ports, Setting, Signature, Transform, Value, Wish,
 };
 use serde_json::Value as Json;
 

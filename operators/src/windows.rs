@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use clipsieve_engine::operator::{
     BuildContext, Call, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec,
-    Outcome, ParamSpec, ParamType, Params, Planner, Ports, Setting, Signature, Transform, Value, Wish,
+    Outcome, ParamSpec, ParamType, Params, Planner, Ports, Setting, Signature, Transform, Value,
+    Wish,
 };
 use serde_json::Value as Json;
 

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use clipsieve_engine::operator::{
     BuildContext, Delivered, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec,
-    ParamSpec, ParamType, PortKind, Planner, Ports, Setting, Signature, Sink,
+    ParamSpec, ParamType, Planner, PortKind, Ports, Setting, Signature, Sink,
 };
 
 use crate::tables::{self, Machine, ResultRow, RowWriter};

@@ -314,7 +314,9 @@ fn plan(
 }
 
 fn ids(draft: &Draft<'_>, stages: &[usize]) -> Vec<String> {
-    let ids = stages.iter().map(|stage| draft.stages[*stage].key.text.clone());
+    let ids = stages
+        .iter()
+        .map(|stage| draft.stages[*stage].key.text.clone());
     ids.collect()
 }
 

@@ -106,8 +106,7 @@ fn seat(draft: &Draft<'_>, node: usize, index: usize) -> Option<(Seat, bool)> {
         return Some((Seat { node, part }, false));
     }
     let part = first.parts.len();
-    (stage.common.is_some() && first.common == stage.common)
-        .then_some((Seat { node, part }, true))
+    (stage.common.is_some() && first.common == stage.common).then_some((Seat { node, part }, true))
 }
 
 fn has_same_inputs(draft: &Draft<'_>, one: usize, other: usize) -> bool {
@@ -132,7 +131,10 @@ pub(super) fn renames(draft: &Draft<'_>, written: usize) -> Vec<(String, String)
         if done == written {
             continue;
         }
-        let (from, to) = (&draft.stages[done].key.text, &draft.stages[written].key.text);
+        let (from, to) = (
+            &draft.stages[done].key.text,
+            &draft.stages[written].key.text,
+        );
         // The first port that leads to a node gives it its name, as the first port that failed is the one that is told.
         if pairs.iter().any(|(known, _)| known == from) {
             continue;

@@ -54,7 +54,9 @@ mod tests {
                 .is_err()
         );
         let first = depot.get_or_make("a", || Ok(1_u8)).unwrap();
-        let again = depot.get_or_make::<u8>("a", || panic!("made twice")).unwrap();
+        let again = depot
+            .get_or_make::<u8>("a", || panic!("made twice"))
+            .unwrap();
         assert!(Arc::ptr_eq(&first, &again));
         assert!(depot.get_or_make("a", || Ok("text")).is_err());
     }

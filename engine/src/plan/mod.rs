@@ -2,6 +2,7 @@
 
 mod logical;
 pub mod render;
+mod sharing;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use serde_json::Value as Json;
 
 pub use logical::{LogicalGraph, LogicalInput, LogicalStage};
+pub use sharing::Shared;
 
 use crate::operator::{Cost, Models, OperatorSpec, Params, Placement, PortKind, Stores, Wish};
 

@@ -8,8 +8,7 @@ use super::panics::{self, EXECUTOR_THREAD};
 use super::scratch::Scratch;
 use super::{RunError, RunErrorKind};
 use crate::operator::{
-    Batcher, BuildContext, Depot, Executor, Operator, OperatorError, Params, Setting, Sink, Source,
-    Wish,
+    Batcher, BuildContext, Depot, Executor, Operator, OperatorError, Setting, Sink, Source,
 };
 use crate::plan::{Plan, Stage, StageIndex};
 
@@ -100,35 +99,41 @@ fn build_stage(
     scratch: &Path,
     depot: &Depot,
 ) -> Result<Operator, String> {
-    let context = |id, params, wishes| -> BuildContext<'_> {
-        let (id, params, wishes): (&str, &Params, &[Wish]) = (id, params, wishes);
-        BuildContext {
-            setting: Setting {
-            stage: id,
-            params,
+    let base = BuildContext {
+        setting: Setting {
+            stage: &stage.id,
+            params: &stage.params,
             inputs: &stage.input_kinds,
             models: &plan.models,
             stores: &plan.stores,
         },
-            demand: stage.demand.as_ref(),
-            wishes,
-            common: stage.common.as_ref(),
-            depot,
-            placement: &stage.placement,
-            scratch,
-        }
+        demand: stage.demand.as_ref(),
+        wishes: &stage.wishes,
+        common: stage.common.as_ref(),
+        depot,
+        placement: &stage.placement,
+        scratch,
     };
-    let operator = quietly(|| match (stage.parts.as_slice(), stage.spec.planner.common) {
-        ([], _) => (stage.spec.build)(&context(&stage.id, &stage.params, &stage.wishes)),
-        (parts, Some(common)) => {
-            let contexts = parts.iter();
-            let contexts = contexts.map(|part| context(&part.id, &part.params, &part.wishes));
-            (common.build)(&contexts.collect::<Vec<_>>())
-        }
-        (_, None) => Err(OperatorError::internal(
-            "the plan has parts for an operator that has nothing in common",
-        )),
-    })?;
+    let operator = quietly(
+        || match (stage.parts.as_slice(), stage.spec.planner.common) {
+            ([], _) => (stage.spec.build)(&base),
+            (parts, Some(common)) => {
+                let contexts = parts.iter().map(|part| BuildContext {
+                    setting: Setting {
+                        stage: &part.id,
+                        params: &part.params,
+                        ..base.setting
+                    },
+                    wishes: &part.wishes,
+                    ..base
+                });
+                (common.build)(&contexts.collect::<Vec<_>>())
+            }
+            (_, None) => Err(OperatorError::internal(
+                "the plan has parts for an operator that has nothing in common",
+            )),
+        },
+    )?;
     let executor = stage.placement.executor;
     let fits = match &operator {
         Operator::Source(_) => stage.spec.is_source(),
@@ -271,7 +276,9 @@ pub(super) fn place(
                 let line = match line {
                     Some(line) => Arc::clone(line),
                     None => {
-                        let own = ranks.iter().filter(|(other, _)| Arc::ptr_eq(other, batcher));
+                        let own = ranks
+                            .iter()
+                            .filter(|(other, _)| Arc::ptr_eq(other, batcher));
                         let rank = own.map(|(_, rank)| *rank).max().unwrap_or(0);
                         let line = BatchLine::new(
                             Arc::clone(batcher),

@@ -88,11 +88,7 @@ impl Clock {
         let mut state = self.state();
         let order = state.count;
         state.count += 1;
-        state.delayed.push(Reverse(Delayed {
-            at,
-            order,
-            due,
-        }));
+        state.delayed.push(Reverse(Delayed { at, order, due }));
         drop(state);
         self.changed.notify_one();
     }

@@ -77,6 +77,9 @@ mod tests {
         assert_eq!(told(&take(&tap(Some(2)), parts())), "b 1");
         assert_eq!(told(&take(&tap(Some(0)), failure("a"))), "b 2");
         assert_eq!(told(&take(&tap(None), failure("other"))), "other 2");
-        assert_eq!(told(&take(&tap(None), Answer::Skipped("why".into()))), "why");
+        assert_eq!(
+            told(&take(&tap(None), Answer::Skipped("why".into()))),
+            "why"
+        );
     }
 }

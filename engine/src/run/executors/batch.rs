@@ -20,9 +20,7 @@ use std::time::{Duration, Instant};
 
 use super::calls::{Attempt, Step, Stepped, panicked};
 use super::{Inputs, Job, Pool, PoolThread, Services, StageRuntime, Task, Work};
-use crate::operator::{
-    BatchError, Batched, Batcher, Call, Deadline, OperatorError, Unit, Value,
-};
+use crate::operator::{BatchError, Batched, Batcher, Call, Deadline, OperatorError, Unit, Value};
 use crate::run::panics;
 
 /// The line before one batcher.
@@ -232,12 +230,15 @@ impl BatchLine {
     fn choose(self: &Arc<Self>) -> Option<Vec<Piece>> {
         let mut state = self.state();
         let units = std::mem::take(&mut state.units).into_iter();
-        let (units, gone): (VecDeque<Piece>, Vec<Piece>) =
+        let (units, gone): (Vec<Piece>, Vec<Piece>) =
             units.partition(|piece| piece.entry.is_open());
-        state.units = units;
+        state.units = units.into();
         let now = Instant::now();
         let ready = self.is_ready(&state, now);
-        let (shape, since) = state.units.front().map(|first| (first.unit.shape, first.since))?;
+        let (shape, since) = state
+            .units
+            .front()
+            .map(|first| (first.unit.shape, first.since))?;
         if !ready {
             let at = since + self.batcher.max_wait();
             if state.alarm.is_none_or(|alarm| alarm > at) {
@@ -349,7 +350,7 @@ impl BatchLine {
         }
         let mut line = VecDeque::with_capacity(state.line.len());
         for (stage, job) in std::mem::take(&mut state.line) {
-            match stage.out_of_time(&job) {
+            match stage.out_of_time(&job, now) {
                 Some(found) => late.push(((stage, job), found)),
                 None => line.push_back((stage, job)),
             }

@@ -113,10 +113,9 @@ impl StageRuntime {
         let free = self.concurrency.saturating_sub(state.taken);
         let now = free.min(jobs.len());
         state.taken += now;
-        let placed: Vec<Job> = jobs.drain(..now).collect();
-        state.waiting.extend(jobs.drain(..));
+        state.waiting.extend(jobs.drain(now..));
         drop(state);
-        self.start(placed);
+        self.start(jobs.drain(..));
     }
 
     /// Takes a job back that waited for memory or for another attempt; it is older than those in line.
@@ -130,19 +129,21 @@ impl StageRuntime {
         if state.taken < self.concurrency {
             state.taken += 1;
             drop(state);
-            self.start(vec![job]);
+            self.start([job]);
         } else {
             state.waiting.push_front(job);
         }
     }
 
-    fn start(self: &Arc<Self>, jobs: Vec<Job>) {
+    fn start(self: &Arc<Self>, jobs: impl IntoIterator<Item = Job>) {
+        let mut jobs = jobs.into_iter().peekable();
+        if jobs.peek().is_none() {
+            return;
+        }
         match &self.lane {
-            Lane::Pool(pool) => pool.push(
-                self.rank,
-                jobs.into_iter()
-                    .map(|job| Task::Call(Arc::clone(self), job)),
-            ),
+            Lane::Pool(pool) => {
+                pool.push(self.rank, jobs.map(|job| Task::Call(Arc::clone(self), job)))
+            }
             Lane::Io(handle) => {
                 for job in jobs {
                     handle.spawn(io::run(Arc::clone(self), job));
@@ -154,26 +155,30 @@ impl StageRuntime {
 
     /// Gives a place to the next in line, or frees it.
     pub(super) fn vacate(self: &Arc<Self>) {
-        if matches!(self.lane, Lane::Batch(_)) {
-            return;
-        }
         let mut state = self.state();
-        match state.waiting.pop_front() {
-            Some(job) => {
-                if self.acquire_timeout.is_some() {
-                    state.moved = Some(Instant::now());
-                }
-                drop(state);
-                self.start(vec![job]);
-            }
+        let next = self.pass_on(&mut state);
+        drop(state);
+        self.start(next);
+    }
+
+    fn pass_on(&self, state: &mut State) -> Option<Job> {
+        if matches!(self.lane, Lane::Batch(_)) {
+            return None;
+        }
+        let next = state.waiting.pop_front();
+        match next {
+            Some(_) if self.acquire_timeout.is_some() => state.moved = Some(Instant::now()),
+            Some(_) => {}
             None => state.taken -= 1,
         }
+        next
     }
 
     /// Enters a call into the table.
     pub(super) fn enter(
         &self,
         job: Job,
+        started: Instant,
         deadline: Deadline,
         thread: Option<Arc<PoolThread>>,
     ) -> u64 {
@@ -182,7 +187,7 @@ impl StageRuntime {
         state.calls += 1;
         let running = Running {
             job,
-            started: Instant::now(),
+            started,
             deadline,
             thread,
             cancelled: None,
@@ -199,8 +204,14 @@ impl StageRuntime {
     }
 
     /// Takes a call that came back out of the table; `None` if it was given up and answered before.
-    pub(super) fn leave(&self, call: u64) -> Option<Running> {
-        self.state().running.remove(&call)
+    /// Its place goes to the next in line at once, who need not wait for the answer to be told.
+    pub(super) fn leave(self: &Arc<Self>, call: u64) -> Option<Running> {
+        let mut state = self.state();
+        let running = state.running.remove(&call)?;
+        let next = self.pass_on(&mut state);
+        drop(state);
+        self.start(next);
+        Some(running)
     }
 
     /// Gives the job a failed answer.
@@ -265,7 +276,7 @@ impl StageRuntime {
             }
             let mut waiting = VecDeque::with_capacity(state.waiting.len());
             for job in std::mem::take(&mut state.waiting) {
-                match self.out_of_time(&job) {
+                match self.out_of_time(&job, now) {
                     Some(found) => late.push((job, found)),
                     None => waiting.push_back(job),
                 }
@@ -296,8 +307,8 @@ impl StageRuntime {
     }
 
     /// Whether it is too late to call the operator for this job. A gather has to make a row of late items too.
-    pub(super) fn out_of_time(&self, job: &Job) -> Option<(ErrorKind, String)> {
-        if self.gathers() || !job.item().deadline.expired() {
+    pub(super) fn out_of_time(&self, job: &Job, now: Instant) -> Option<(ErrorKind, String)> {
+        if self.gathers() || !job.item().deadline.expired_at(now) {
             return None;
         }
         let limit = self.services.item_timeout;
