@@ -71,7 +71,7 @@ the backbone once and then through the head of each. What a stage says is what i
             ty: ParamType::Int { min: 0, max: 1_000_000_000 },
             fallback: Fallback::Is("0"),
             unit: Some("clips"),
-            doc: "Gives the memory that libtorch keeps for reuse back to the GPU after so many clips; 0 never does.",
+            doc: "Gives memory that was freed, and is kept for reuse, back to the machine after so many clips; 0 never does. On a GPU libtorch decides that by itself.",
         },
     ],
     executor: Executor::Device,

@@ -165,7 +165,7 @@ fn what_is_bad_in_a_batch_fails_alone() {
             "failed: score BadInput two after 1",
             "6",
             "8",
-            "failed: score Internal panicked: five after 1",
+            "failed: score Internal panicked: five (engine/tests/run/batches.rs:147:13) after 1",
             "12",
             "0"
         ]

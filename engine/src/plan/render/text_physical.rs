@@ -9,7 +9,17 @@ use crate::plan::{Plan, Stage, StageIndex};
 pub(super) fn render(plan: &Plan) -> String {
     let mut out = String::new();
     heading(&mut out, &plan.name, "physical view");
-    push_line(&mut out, &counted(plan.order.len(), "stage"));
+    let nodes = plan.order.len();
+    let all = plan
+        .order
+        .iter()
+        .map(|index| plan.graph[*index].stands_for());
+    let all: usize = all.sum();
+    let count = match all > nodes {
+        true => format!("{} in {}", counted(all, "stage"), counted(nodes, "node")),
+        false => counted(nodes, "stage"),
+    };
+    push_line(&mut out, &count);
     out.push('\n');
     for (name, value) in totals(plan) {
         push_line(&mut out, &format!("  {} {value}", cell(name, 16)));

@@ -140,6 +140,7 @@ impl BatchLine {
     /// Takes free instances if there is something for them to do.
     fn start(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         if !self.is_ready(&state, Instant::now()) {
+            self.set_alarm(&mut state);
             return;
         }
         let free = self.instances.saturating_sub(state.taken);
@@ -148,6 +149,18 @@ impl BatchLine {
         drop(state);
         let tasks = (0..count).map(|_| Task::Serve(Arc::clone(self)));
         self.pool.push(self.rank, tasks);
+    }
+
+    /// Lets the clock look at the line when its first unit has waited long enough.
+    fn set_alarm(self: &Arc<Self>, state: &mut State) {
+        let Some(first) = state.units.front() else {
+            return;
+        };
+        let at = first.since + self.batcher.max_wait();
+        if state.alarm.is_none_or(|alarm| alarm > at) {
+            state.alarm = Some(at);
+            self.services.clock.wake_at(at, self);
+        }
     }
 
     /// Whether an instance that is free has to look at the line.
@@ -227,7 +240,7 @@ impl BatchLine {
     }
 
     /// Takes a batch, unless it is to wait for more.
-    fn choose(self: &Arc<Self>) -> Option<Vec<Piece>> {
+    fn choose(&self) -> Option<Vec<Piece>> {
         let mut state = self.state();
         let units = std::mem::take(&mut state.units).into_iter();
         let (units, gone): (Vec<Piece>, Vec<Piece>) =
@@ -235,18 +248,8 @@ impl BatchLine {
         state.units = units.into();
         let now = Instant::now();
         let ready = self.is_ready(&state, now);
-        let (shape, since) = state
-            .units
-            .front()
-            .map(|first| (first.unit.shape, first.since))?;
-        if !ready {
-            let at = since + self.batcher.max_wait();
-            if state.alarm.is_none_or(|alarm| alarm > at) {
-                state.alarm = Some(at);
-                self.services.clock.wake_at(at, self);
-            }
-            return None;
-        }
+        // Where it is not, whoever gives the instance back sets the alarm.
+        let shape = state.units.front().filter(|_| ready)?.unit.shape;
         let fits = |piece: &&Piece| piece.unit.shape == shape;
         let all = state.units.iter().filter(fits).count() + state.line.len();
         let free = self.instances.saturating_sub(state.taken);
