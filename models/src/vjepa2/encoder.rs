@@ -44,14 +44,53 @@ impl Encoder {
     /// # Errors
     /// [`ModelError::Input`] for another shape; otherwise when libtorch refuses (memory).
     pub fn forward(&self, frames: &Tensor) -> Result<Tensor> {
-        let (tokens, tubes) = self.patches.forward(&self.config, frames)?;
-        let turns = self.rope.turns(tubes, tokens.kind())?;
-        let mut x = tokens;
-        for block in &self.blocks {
-            x = block.forward(&x, &turns)?;
+        self.forward_thinned(frames, &Thinning::default())
+    }
+
+    /// As [`Encoder::forward`], on a part of the tokens or of the branches: for training.
+    ///
+    /// # Errors
+    /// As [`Encoder::forward`].
+    pub fn forward_thinned(&self, frames: &Tensor, thinning: &Thinning) -> Result<Tensor> {
+        let (mut tubes, steps) = self.patches.cut(&self.config, frames)?;
+        let mut turns = self.rope.turns(steps, tubes.kind())?;
+        if let Some(kept) = &thinning.kept_tokens {
+            tubes = tubes.f_index_select(1, kept)?;
+            turns = turns.select(kept)?;
+        }
+        let mut x = self.patches.forward(&tubes)?;
+        let last = self.blocks.len().saturating_sub(1).max(1) as f64;
+        for (depth, block) in self.blocks.iter().enumerate() {
+            // The deeper, the more: the first blocks are what all others stand on.
+            let dropped = thinning.dropped_branches * depth as f64 / last;
+            x = block.forward(&x, &turns, dropped)?;
         }
         self.norm.forward(&x)
     }
+}
+
+/// What is left out in training, so that no feature relies on a single token or block. By default nothing is.
+#[derive(Default)]
+pub struct Thinning {
+    /// The tokens to keep of every clip, [k] whole numbers in rising order; the others are not even embedded (He et al.,
+    /// "Masked Autoencoders Are Scalable Vision Learners", arXiv 2111.06377).
+    pub kept_tokens: Option<Tensor>,
+    /// How probably a clip skips a branch of the last block; the first block's are never skipped (Huang et al., "Deep
+    /// Networks with Stochastic Depth", arXiv 1603.09382).
+    pub dropped_branches: f64,
+}
+
+/// A branch with some clips' rows set to zero, the others scaled so that the mean stays.
+fn drop_rows(branch: Tensor, dropped: f64) -> Result<Tensor> {
+    if dropped <= 0.0 {
+        return Ok(branch);
+    }
+    let kept = 1.0 - dropped;
+    let shape = [branch.size()[0], 1, 1];
+    let mask = Tensor::f_zeros(shape, (branch.kind(), branch.device()))?
+        .f_bernoulli_p(kept)?
+        .f_div_scalar(kept)?;
+    Ok(branch.f_mul(&mask)?)
 }
 
 /// Tubes of pixels to tokens: a 3-D convolution whose stride is its size, done as a linear layer.
@@ -69,8 +108,8 @@ impl PatchEmbed {
         }
     }
 
-    /// [b, t, 3, crop, crop] to [b, n, hidden], and the steps of time.
-    fn forward(&self, config: &VJepa2Config, frames: &Tensor) -> Result<(Tensor, i64)> {
+    /// [b, t, 3, crop, crop] to tubes [b, n, 3 * tube * p * p], and the steps of time.
+    fn cut(&self, config: &VJepa2Config, frames: &Tensor) -> Result<(Tensor, i64)> {
         let (tube, p, g) = (config.tubelet_frames, config.patch_px, config.grid());
         let shape = frames.size();
         let [b, t, CHANNELS, height, width] = shape[..] else {
@@ -91,8 +130,13 @@ impl PatchEmbed {
             .f_reshape([b, tubes, tube, CHANNELS, g, p, g, p])?
             .f_permute([0, 1, 4, 6, 3, 2, 5, 7])? // [b, tubes, row, column, 3, tube, p, p]
             .f_reshape([b, tubes * g * g, CHANNELS * tube * p * p])?;
+        Ok((cut, tubes))
+    }
+
+    /// Tubes [b, n, 3 * tube * p * p] to tokens [b, n, hidden].
+    fn forward(&self, tubes: &Tensor) -> Result<Tensor> {
         let weight = self.weight.f_flatten(1, -1)?; // a view, [hidden, 3 * tube * p * p]
-        Ok((cut.f_linear(&weight, Some(&self.bias))?, tubes))
+        Ok(tubes.f_linear(&weight, Some(&self.bias))?)
     }
 }
 
@@ -122,10 +166,12 @@ impl Block {
         }
     }
 
-    /// [b, n, hidden] to the same.
-    fn forward(&self, x: &Tensor, turns: &Turns) -> Result<Tensor> {
-        let x = x.f_add(&self.attention.forward(&self.norm1.forward(x)?, turns)?)?;
-        Ok(x.f_add(&self.mlp.forward(&self.norm2.forward(&x)?)?)?)
+    /// [b, n, hidden] to the same; a clip skips each branch with probability `dropped`.
+    fn forward(&self, x: &Tensor, turns: &Turns, dropped: f64) -> Result<Tensor> {
+        let attended = self.attention.forward(&self.norm1.forward(x)?, turns)?;
+        let x = x.f_add(&drop_rows(attended, dropped)?)?;
+        let mixed = self.mlp.forward(&self.norm2.forward(&x)?)?;
+        Ok(x.f_add(&drop_rows(mixed, dropped)?)?)
     }
 }
 
