@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clipsieve_models::training::{
-    Batch, ClassifierTrainer, Recipe, Regularisation, Schedule, Task, export,
+    Batch, ClassifierTrainer, PATCHES_RATE, Recipe, Regularisation, Schedule, Task, export,
 };
 use clipsieve_models::vjepa2::VJepa2Config;
 use clipsieve_models::{DeviceChoice, HeadKind, Precision, Preprocess, set_threads};
@@ -232,6 +232,7 @@ fn trainer(args: &Args) -> Result<ClassifierTrainer, Error> {
         },
         decay: args.decay,
         max_norm: 1.0,
+        factors: &[PATCHES_RATE],
         average_kept: 0.996,
     };
     let device = args.device.parse::<DeviceChoice>()?.resolve(0)?;
@@ -440,9 +441,7 @@ impl Feeder {
 
 fn shuffled(count: usize, chance: &mut Chance) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
-    for i in (1..count).rev() {
-        order.swap(i, chance.below(i + 1));
-    }
+    chance.shuffle(&mut order);
     order
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Step {
     pub decay: f64,
     /// Gradients are scaled down to this norm, all of them taken together.
     pub max_norm: f64,
+    /// Factors of the rate for names that end so.
+    pub factors: &'static [(&'static str, f64)],
 }
 
 impl AdamW {
@@ -79,11 +81,11 @@ impl AdamW {
                     .f_div_scalar(corrections.1)?
                     .f_sqrt()?
                     .f_add_scalar(EPS)?;
-                let direction = first
-                    .f_div(&spread)?
-                    .f_mul_scalar(step.rate / corrections.0)?;
+                let factor = step.factors.iter().find(|(end, _)| name.ends_with(end));
+                let rate = step.rate * factor.map_or(1.0, |(_, factor)| *factor);
+                let direction = first.f_div(&spread)?.f_mul_scalar(rate / corrections.0)?;
                 if weight.dim() > 1 {
-                    let _ = weight.f_mul_scalar_(1.0 - step.rate * step.decay)?;
+                    let _ = weight.f_mul_scalar_(1.0 - rate * step.decay)?;
                 }
                 let _ = weight.f_sub_(&direction)?;
             }
@@ -117,6 +119,7 @@ mod tests {
                 rate,
                 decay,
                 max_norm: 1e9,
+                factors: &[("v", 9.0)],
             };
             let norm = adam.step(&mut weights, &step).unwrap();
             let gradients: Vec<f64> = want.iter().map(|x| 2.0 * x).collect();
@@ -148,6 +151,7 @@ mod tests {
             rate: 0.1,
             decay: 0.0,
             max_norm: 1.0,
+            factors: &[],
         };
         assert!(!adam.step(&mut weights, &step).unwrap().is_finite());
         assert_eq!(weights["w"].double_value(&[0]), 1.0);

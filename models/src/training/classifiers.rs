@@ -7,6 +7,7 @@ use ndarray::{Array2, ArrayView5};
 use serde_json::Value;
 use tch::{Kind, Tensor, no_grad_guard};
 
+use super::chance::Chance;
 use super::initial;
 use super::learner::{Learner, Progress, Recipe};
 use super::loss::cross_entropy;
@@ -81,11 +82,10 @@ impl ClassifierTrainer {
         (device, precision): (&Device, Precision),
         seed: u64,
     ) -> Result<Self> {
-        tch::manual_seed(seed as i64);
         let fresh = Parameters::random(&Device::cpu(), Precision::F32);
         Networks::new(&sizes, &tasks, &fresh)?;
         let mut weights = fresh.finish()?.tensors();
-        initial::prepare(&sizes, &mut weights)?;
+        initial::draw(&sizes, &mut weights, seed)?;
         let placed = weights
             .iter()
             .map(|(name, tensor)| Ok((name.clone(), tensor.f_to(device.tch())?)))
@@ -252,18 +252,39 @@ impl ClassifierTrainer {
 
     /// What this step leaves out.
     fn thinning(&self, clips: &ArrayView5<'_, u8>) -> Result<Thinning> {
-        let tokens = self.sizes.tokens(clips.dim().1);
-        let kept = (self.regularisation.kept_tokens * tokens as f64).ceil() as i64;
+        let (batch, frames) = (clips.dim().0, clips.dim().1);
+        let mut chance = Chance::of(self.seed, "thinning", self.step());
+        let tokens = self.sizes.tokens(frames) as usize;
+        let kept = (self.regularisation.kept_tokens * tokens as f64).ceil() as usize;
         let kept_tokens = if kept < tokens {
-            let order = Tensor::f_randperm(tokens, (Kind::Int64, tch::Device::Cpu))?;
-            let (sorted, _) = order.f_narrow(0, 0, kept.max(1))?.f_sort(0, false)?;
-            Some(sorted.f_to(self.device.tch())?)
+            let mut order: Vec<i64> = (0..tokens as i64).collect();
+            chance.shuffle(&mut order);
+            order.truncate(kept.max(1));
+            order.sort_unstable();
+            Some(Tensor::f_from_slice(&order)?.f_to(self.device.tch())?)
+        } else {
+            None
+        };
+        let dropped = self.regularisation.dropped_branches;
+        let branches = if dropped > 0.0 {
+            let layers = self.sizes.layers as usize;
+            let mut scales = Vec::with_capacity(layers * 2 * batch);
+            for depth in 0..layers {
+                // The deeper, the more: the first blocks are what all others stand on.
+                let kept = (1.0 - dropped * depth as f64 / (layers.max(2) - 1) as f64) as f32;
+                let scale = |_| if chance.is(kept) { 1.0 / kept } else { 0.0 };
+                scales.extend((0..2 * batch).map(scale));
+            }
+            let scales = Tensor::f_from_slice(&scales)?
+                .f_reshape([layers as i64, 2, batch as i64, 1, 1])?
+                .f_to_kind(self.precision.kind())?;
+            Some(scales.f_to(self.device.tch())?)
         } else {
             None
         };
         Ok(Thinning {
             kept_tokens,
-            dropped_branches: self.regularisation.dropped_branches,
+            branches,
         })
     }
 }

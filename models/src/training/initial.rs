@@ -3,19 +3,24 @@
 use std::collections::BTreeMap;
 use std::f64::consts::PI;
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
+use super::chance::Chance;
 use crate::error::Result;
 use crate::vjepa2::VJepa2Config;
 
 /// End of the name of the patch embedding's matrix.
 const PATCHES: &str = "patch_embeddings.proj.weight";
+/// Factor of the patch embedding's learning rate: the smallest numbers of its filters are a thousandth.
+pub const PATCHES_RATE: (&str, f64) = (PATCHES, 0.02);
 /// Opponent colours: light, blue against yellow, red against green; each of length 1.
 const COLOURS: [[f64; 3]; 3] = [
     [0.577_350_27, 0.577_350_27, 0.577_350_27],
     [-0.408_248_29, -0.408_248_29, 0.816_496_58],
     [0.707_106_78, -0.707_106_78, 0.0],
 ];
+/// How steep the pairs of the first MLP are: normalised channels reach where GELU is straight.
+const PAIR_GAIN: f32 = 1.5;
 /// How much of the filters is about each colour, still and changing.
 const SHARES: [(usize, bool, f64); 6] = [
     (0, false, 0.36),
@@ -26,28 +31,74 @@ const SHARES: [(usize, bool, f64); 6] = [
     (2, true, 0.06),
 ];
 
-/// Rewrites freshly drawn weights of an encoder and its heads: matrices get the deviation that keeps the size of what
-/// goes through them (Glorot and Bengio, 2010), those that end a residual branch less, the more there are of them, and
-/// the patch embedding becomes a bank of cosines, so that a token tells brightness, detail, colour and change of its
-/// tube from the first step on.
-pub(super) fn prepare(config: &VJepa2Config, weights: &mut BTreeMap<String, Tensor>) -> Result<()> {
+/// Redraws the matrices of an encoder and its heads from a seed: normal, with the deviation that keeps the size of what
+/// goes through them (Glorot and Bengio, 2010); those that end a residual branch smaller, the more there are of them.
+/// The patch embedding becomes a bank of cosines, so that a token tells brightness, detail, colour and change of its
+/// tube from the first step on; and the first block's MLP starts with pairs of opposite rows, whose GELUs add up to
+/// nearly the absolute value, so that the strength of each of these shows whatever its sign: a mean over tokens would
+/// otherwise hide all that is not brightness, and what few samples can teach starts from there.
+pub(super) fn draw(
+    config: &VJepa2Config,
+    weights: &mut BTreeMap<String, Tensor>,
+    seed: u64,
+) -> Result<()> {
     let branches = (2.0 * config.layers as f64).sqrt();
     for (name, weight) in weights.iter_mut() {
         let shape = weight.size();
         if name.ends_with(PATCHES) {
             *weight = Tensor::f_from_slice(&cosines(config))?.f_reshape(&shape)?;
-        } else if let [outputs, inputs] = shape[..] {
-            // They were drawn with another deviation; only the ratio to it matters.
-            let deviation = weight.f_std(false)?.f_double_value(&[])?.max(1e-12);
-            let wanted = (2.0 / (outputs + inputs) as f64).sqrt();
-            let last = name.ends_with("attention.proj.weight") || name.ends_with("fc2.weight");
-            let wanted = if last { wanted / branches } else { wanted };
-            *weight = weight
-                .f_mul_scalar(wanted / deviation)?
-                .f_to_kind(Kind::Float)?;
+        } else if let [.., outputs, inputs] = shape[..] {
+            let glorot = (2.0 / (outputs + inputs) as f64).sqrt();
+            let last = name.ends_with("attention.proj.weight")
+                || name.ends_with("out_proj.weight")
+                || name.ends_with("fc2.weight");
+            let deviation = if last { glorot / branches } else { glorot } as f32;
+            let mut chance = Chance::of(seed, name, 0);
+            let values: Vec<f32> = (0..weight.numel())
+                .map(|_| chance.normal() * deviation)
+                .collect();
+            *weight = Tensor::f_from_slice(&values)?.f_reshape(&shape)?;
         }
     }
-    Ok(())
+    pair_up(config, weights)
+}
+
+/// Makes the first rows of the first block's `fc1` pairs (channel, minus channel), and the columns of `fc2` that
+/// belong to a pair alike.
+fn pair_up(config: &VJepa2Config, weights: &mut BTreeMap<String, Tensor>) -> Result<()> {
+    let (hidden, inner) = (config.hidden as usize, config.mlp_hidden as usize);
+    let pairs = hidden.min(inner / 2);
+    let change = |weights: &mut BTreeMap<String, Tensor>,
+                  end: &str,
+                  change: &dyn Fn(&mut [f32])|
+     -> Result<()> {
+        for (name, weight) in weights.iter_mut() {
+            if name.ends_with(end) {
+                let (shape, count) = (weight.size(), weight.numel());
+                let mut values = vec![0f32; count];
+                weight.f_copy_data(&mut values, count)?;
+                change(&mut values);
+                *weight = Tensor::f_from_slice(&values)?.f_reshape(&shape)?;
+            }
+        }
+        Ok(())
+    };
+    change(weights, "encoder.layer.0.mlp.fc1.weight", &|rows| {
+        for pair in 0..pairs {
+            for (row, sign) in [(2 * pair, 1.0), (2 * pair + 1, -1.0)] {
+                rows[row * hidden..(row + 1) * hidden].fill(0.0);
+                rows[row * hidden + pair] = sign * PAIR_GAIN;
+            }
+        }
+    })?;
+    change(weights, "encoder.layer.0.mlp.fc2.weight", &|columns| {
+        for row in columns.chunks_exact_mut(inner) {
+            for pair in 0..pairs {
+                row[2 * pair] *= (2.0 * config.layers as f32).sqrt();
+                row[2 * pair + 1] = row[2 * pair];
+            }
+        }
+    })
 }
 
 /// The bank, [hidden, 3, tube, p, p]: products of cosines over a patch (DCT-II) of low and of a few high frequencies,

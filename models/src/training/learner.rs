@@ -20,6 +20,9 @@ pub struct Recipe {
     pub decay: f64,
     /// Gradients are scaled down to this norm, all of them taken together.
     pub max_norm: f64,
+    /// Factors of the learning rate for tensors whose names end so: AdamW moves every number by about the rate, which
+    /// is much for filters that start from small, meaningful numbers.
+    pub factors: &'static [(&'static str, f64)],
     /// Share of the average that a step keeps; less in the first steps, `(1 + step) / (10 + step)` at most.
     pub average_kept: f64,
 }
@@ -111,6 +114,7 @@ impl Learner {
             rate,
             decay: self.recipe.decay,
             max_norm: self.recipe.max_norm,
+            factors: self.recipe.factors,
         };
         let norm = self.adam.step(&mut self.weights, &step)?;
         self.follow()?;

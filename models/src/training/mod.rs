@@ -6,13 +6,15 @@
 //! network, and gives training in bf16 for free, as the casts from f32 are part of the graph. A loss goes into
 //! [`Learner::descend`]; that is the whole loop.
 //!
-//! Everything that happens at a step follows from the seed and the step's number, and a checkpoint holds everything
-//! else: a run that was cut off goes on as if it had not been.
+//! Everything that is drawn follows from the seed and the step's number ([`chance`], never libtorch's generator, which
+//! belongs to the whole process), and a checkpoint holds everything else: a run that was cut off goes on as if it had
+//! not been.
 //!
 //! [`ClassifierTrainer`] trains several heads on one backbone; [`export`] writes model folders that the rest of the
 //! crate loads.
 
 mod adamw;
+pub mod chance;
 mod checkpoint;
 mod classifiers;
 pub mod export;
@@ -22,5 +24,6 @@ mod loss;
 mod schedule;
 
 pub use classifiers::{Batch, ClassifierTrainer, Regularisation, Task};
+pub use initial::PATCHES_RATE;
 pub use learner::{Learner, Progress, Recipe};
 pub use schedule::Schedule;

@@ -59,11 +59,12 @@ impl Encoder {
             turns = turns.select(kept)?;
         }
         let mut x = self.patches.forward(&tubes)?;
-        let last = self.blocks.len().saturating_sub(1).max(1) as f64;
-        for (depth, block) in self.blocks.iter().enumerate() {
-            // The deeper, the more: the first blocks are what all others stand on.
-            let dropped = thinning.dropped_branches * depth as f64 / last;
-            x = block.forward(&x, &turns, dropped)?;
+        for (depth, block) in (0..).zip(&self.blocks) {
+            let scales = match &thinning.branches {
+                Some(scales) => Some(scales.f_select(0, depth)?),
+                None => None,
+            };
+            x = block.forward(&x, &turns, scales.as_ref())?;
         }
         self.norm.forward(&x)
     }
@@ -75,22 +76,9 @@ pub struct Thinning {
     /// The tokens to keep of every clip, [k] whole numbers in rising order; the others are not even embedded (He et al.,
     /// "Masked Autoencoders Are Scalable Vision Learners", arXiv 2111.06377).
     pub kept_tokens: Option<Tensor>,
-    /// How probably a clip skips a branch of the last block; the first block's are never skipped (Huang et al., "Deep
-    /// Networks with Stochastic Depth", arXiv 1603.09382).
-    pub dropped_branches: f64,
-}
-
-/// A branch with some clips' rows set to zero, the others scaled so that the mean stays.
-fn drop_rows(branch: Tensor, dropped: f64) -> Result<Tensor> {
-    if dropped <= 0.0 {
-        return Ok(branch);
-    }
-    let kept = 1.0 - dropped;
-    let shape = [branch.size()[0], 1, 1];
-    let mask = Tensor::f_zeros(shape, (branch.kind(), branch.device()))?
-        .f_bernoulli_p(kept)?
-        .f_div_scalar(kept)?;
-    Ok(branch.f_mul(&mask)?)
+    /// What a clip's two branches of each block are multiplied with, [layers, 2, b, 1, 1] in the model's precision: zero
+    /// where one is skipped (Huang et al., "Deep Networks with Stochastic Depth", arXiv 1603.09382).
+    pub branches: Option<Tensor>,
 }
 
 /// Tubes of pixels to tokens: a 3-D convolution whose stride is its size, done as a linear layer.
@@ -166,12 +154,16 @@ impl Block {
         }
     }
 
-    /// [b, n, hidden] to the same; a clip skips each branch with probability `dropped`.
-    fn forward(&self, x: &Tensor, turns: &Turns, dropped: f64) -> Result<Tensor> {
+    /// [b, n, hidden] to the same; `scales` [2, b, 1, 1] is what the branches are multiplied with.
+    fn forward(&self, x: &Tensor, turns: &Turns, scales: Option<&Tensor>) -> Result<Tensor> {
+        let scaled = |branch: Tensor, which: i64| match scales {
+            Some(scales) => Ok::<_, ModelError>(branch.f_mul(&scales.f_select(0, which)?)?),
+            None => Ok(branch),
+        };
         let attended = self.attention.forward(&self.norm1.forward(x)?, turns)?;
-        let x = x.f_add(&drop_rows(attended, dropped)?)?;
+        let x = x.f_add(&scaled(attended, 0)?)?;
         let mixed = self.mlp.forward(&self.norm2.forward(&x)?)?;
-        Ok(x.f_add(&drop_rows(mixed, dropped)?)?)
+        Ok(x.f_add(&scaled(mixed, 1)?)?)
     }
 }
 
