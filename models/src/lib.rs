@@ -34,6 +34,7 @@ pub mod parameters;
 pub mod pool;
 pub mod preprocess;
 mod streams;
+pub mod training;
 pub mod vjepa2;
 pub mod weights;
 pub mod yolov8;
