@@ -38,6 +38,7 @@ mod job;
 mod lower;
 mod machine;
 mod message;
+mod numbers;
 mod panics;
 mod reaper;
 mod scratch;

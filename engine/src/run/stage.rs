@@ -5,7 +5,7 @@
 //! operator holds a capability for the item's epoch, so the frontier behind it tells the truth. It never waits: answers come
 //! back through an [`Inbox`] that wakes it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,6 +20,7 @@ use tracing::Span;
 use super::executors::{Inputs, Job, StageRuntime};
 use super::inbox::Inbox;
 use super::message::{Epoch, Message, Ticket};
+use super::numbers::ByNumber;
 use super::reaper::Reaper;
 use super::taps;
 use crate::operator::{Answer, Failure, Value};
@@ -51,7 +52,7 @@ impl Open {
 /// Items that some of the ports have brought.
 struct Joins {
     ports: usize,
-    open: HashMap<u64, (Vec<Option<Answer>>, usize)>,
+    open: ByNumber<(Vec<Option<Answer>>, usize)>,
 }
 
 /// What a port brought, taken together with what others did.
@@ -67,7 +68,7 @@ impl Joins {
     fn new(ports: usize) -> Self {
         Self {
             ports,
-            open: HashMap::new(),
+            open: ByNumber::default(),
         }
     }
 

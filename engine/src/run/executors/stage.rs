@@ -1,4 +1,4 @@
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use crate::plan::Retry;
 use crate::run::abort::Abort;
 use crate::run::budget::Budget;
 use crate::run::clock::Clock;
+use crate::run::numbers::ByNumber;
 use crate::run::{RunError, RunErrorKind};
 
 /// How long a call may go on after its deadline before it is given up.
@@ -76,7 +77,7 @@ struct State {
     waiting: VecDeque<Job>,
     /// When a place was last given to somebody in line.
     moved: Option<Instant>,
-    running: HashMap<u64, Running>,
+    running: ByNumber<Running>,
     calls: u64,
 }
 
