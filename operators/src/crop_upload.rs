@@ -170,7 +170,7 @@ impl CropUpload {
         )?;
         block_on(
             &call.deadline,
-            store.upload(&file, &key, content_type(extension)),
+            store.put_file(&key, &file, content_type(extension)),
         )
     }
 }

@@ -340,7 +340,7 @@ mod tests {
         fs::write(&file, "video").unwrap();
         let settings = json!({"type": "memory", "root": "fetch"});
         let store = Store::open("ram", &settings, Access::Write).unwrap();
-        store.upload(&file, "v/a.mp4", "video/mp4").await.unwrap();
+        store.put_file("v/a.mp4", &file, "video/mp4").await.unwrap();
 
         let fetch = fetch(vec![store], scratch.path());
         let call = call();
@@ -364,7 +364,7 @@ mod tests {
         fs::write(&file, vec![1u8; 1 << 20]).unwrap();
         let settings = json!({"type": "memory", "root": "dropped"});
         let store = Store::open("ram", &settings, Access::Write).unwrap();
-        store.upload(&file, "a.mp4", "video/mp4").await.unwrap();
+        store.put_file("a.mp4", &file, "video/mp4").await.unwrap();
         let fetch = fetch(vec![store], scratch.path());
         let inputs = [Value::new(record("a.mp4"))];
         let mut most = 0;

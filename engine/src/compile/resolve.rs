@@ -73,14 +73,28 @@ fn stores(draft: &mut Draft<'_>) {
             _ if entry.value.is_broken() => None,
             Content::Map(keys) if keys.iter().any(|key| key.key.text == "type") => {
                 let settings = entry.value.to_json();
-                match (draft.options.registry.checks.store)(&settings) {
+                let from_environment: Vec<&str> = keys
+                    .iter()
+                    .filter(|key| matches!(&key.value.content, Content::Scalar(scalar) if scalar.secret))
+                    .map(|key| key.key.text.as_str())
+                    .collect();
+                match (draft.options.registry.checks.store)(&settings, &from_environment) {
                     Ok(()) => {
                         store = Some(Store { settings });
                         None
                     }
-                    Err(message) => {
-                        let message = draft.redact(&message);
-                        Some(Diagnostic::error(Code::BadStore, path, at, message))
+                    Err(problem) => {
+                        let message = draft.redact(&problem.message);
+                        let setting = problem.setting.and_then(|name| {
+                            let key = &keys.iter().find(|key| key.key.text == name)?.key;
+                            Some((join(&path, &name), key.location))
+                        });
+                        let (path, at) = setting.unwrap_or((path, at));
+                        let code = match problem.is_secret {
+                            true => Code::SecretInFile,
+                            false => Code::BadStore,
+                        };
+                        Some(Diagnostic::error(code, path, at, message).with_help(problem.help))
                     }
                 }
             }

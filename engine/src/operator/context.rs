@@ -19,10 +19,17 @@ pub struct Model {
 pub type Models = BTreeMap<String, Model>;
 
 /// A store that the pipeline file names: its settings as written, variables filled in.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Store {
-    /// The settings.
+    /// The settings. Some may be secrets.
     pub settings: Json,
+}
+
+/// Says nothing of the settings: some may be secrets.
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Store(..)")
+    }
 }
 
 /// The stores of a pipeline by name.

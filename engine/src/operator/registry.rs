@@ -10,8 +10,22 @@ use super::OperatorSpec;
 pub struct ResourceChecks {
     /// What a model's folder says of itself, or why it is no model.
     pub model: fn(&Path) -> Result<Json, String>,
-    /// Whether a store's settings are sound.
-    pub store: fn(&Json) -> Result<(), String>,
+    /// Whether a store's settings are sound. The second argument names those whose values came from the environment
+    /// instead of standing in the file.
+    pub store: fn(&Json, &[&str]) -> Result<(), StoreProblem>,
+}
+
+/// What is wrong with a store's settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreProblem {
+    /// The setting it is about; the store as a whole if `None`.
+    pub setting: Option<String>,
+    /// What was found and what is allowed, as a lowercase fragment.
+    pub message: String,
+    /// How to mend it.
+    pub help: Option<String>,
+    /// Whether the place in the file holds a secret, so that the line must not be shown.
+    pub is_secret: bool,
 }
 
 /// All operators that a pipeline file may name.

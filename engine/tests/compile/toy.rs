@@ -5,7 +5,7 @@ use std::path::Path;
 use clipsieve_engine::compile::{Compiled, Machine, Options, Source, compile};
 use clipsieve_engine::operator::{
     BuildContext, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec, ParamSpec,
-    ParamType, PortKind, Ports, Registry, ResourceChecks, Setting, Signature, Wish,
+    ParamType, PortKind, Ports, Registry, ResourceChecks, StoreProblem, Setting, Signature, Wish,
 };
 use serde_json::{Value as Json, json};
 
@@ -198,12 +198,18 @@ fn check_model(path: &Path) -> Result<Json, String> {
     }
 }
 
-fn check_store(settings: &Json) -> Result<(), String> {
-    match (settings["type"].as_str(), settings["root"].as_str()) {
+fn check_store(settings: &Json, _from_environment: &[&str]) -> Result<(), StoreProblem> {
+    let checked = match (settings["type"].as_str(), settings["root"].as_str()) {
         (Some("fs"), Some(root)) if root.starts_with('/') => Ok(()),
         (Some("fs"), root) => Err(format!("root {root:?} is not an absolute path")),
         (other, _) => Err(format!("unknown store type {other:?}; known: fs")),
-    }
+    };
+    checked.map_err(|message| StoreProblem {
+        setting: None,
+        message,
+        help: None,
+        is_secret: false,
+    })
 }
 
 pub fn registry() -> Registry {
