@@ -37,7 +37,10 @@ fn a_download_over_a_broken_network_is_whole_and_right() {
             let (copy, stored, target) = (store.clone(), stored.clone(), to.clone());
             wait(async move { copy.download(&stored, &target).await })
                 .unwrap_or_else(|error| panic!("{kind:?}: {error}"));
-            assert!(std::fs::read(&to).expect("the copy") == body, "{kind:?}: other bytes");
+            assert!(
+                std::fs::read(&to).expect("the copy") == body,
+                "{kind:?}: other bytes"
+            );
         }
         assert!(proxy.faults.get() > 0, "{kind:?}: nothing was broken");
         assert_eq!(std::fs::read_dir(work.path()).expect("a folder").count(), 1);

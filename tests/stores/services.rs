@@ -49,7 +49,10 @@ fn behaves(store: &Store) {
         let (copy, target) = (store.clone(), to.clone());
         let asked = stored.clone();
         wait(async move { copy.download(&asked, &target).await }).expect("it comes back");
-        assert!(std::fs::read(&to).expect("the copy") == body, "{length} bytes differ");
+        assert!(
+            std::fs::read(&to).expect("the copy") == body,
+            "{length} bytes differ"
+        );
 
         let mut reader = store.reader(&stored, || true).expect("a reader");
         let at = length as u64 / 3;
@@ -57,7 +60,10 @@ fn behaves(store: &Store) {
         let mut part = vec![0; (length - at as usize).min(5000)];
         reader.read_exact(&mut part).expect("bytes");
         assert!(part == body[at as usize..at as usize + part.len()]);
-        assert_eq!(reader.seek(SeekFrom::End(0)).expect("the end"), length as u64);
+        assert_eq!(
+            reader.seek(SeekFrom::End(0)).expect("the end"),
+            length as u64
+        );
         assert_eq!(reader.read(&mut part).expect("the end"), 0);
     }
     // Whole, from the first to the last byte, as a stream.
@@ -68,18 +74,24 @@ fn behaves(store: &Store) {
     assert!(all == bytes(20 << 20));
 
     let written = bytes(17 << 20);
-    let mut writer = store.create("a b/made.bin", "application/octet-stream").expect("a writer");
+    let mut writer = store
+        .create("a b/made.bin", "application/octet-stream")
+        .expect("a writer");
     writer.write_all(&written).expect("bytes");
     writer.finish().expect("it appears");
     let made = locate(store, "a b/made.bin").expect("it lies there");
     assert_eq!(made.bytes, 17 << 20);
-    let unfinished = store.create("a b/never.bin", "text/plain").expect("a writer");
+    let unfinished = store
+        .create("a b/never.bin", "text/plain")
+        .expect("a writer");
     drop(unfinished);
 
     let names = |folder: &'static str| {
         let store = store.clone();
         let found = wait(async move { store.list(folder).await }).expect("a listing");
-        let names = found.into_iter().map(|file| (file.key.to_string(), file.bytes));
+        let names = found
+            .into_iter()
+            .map(|file| (file.key.to_string(), file.bytes));
         names.collect::<Vec<_>>()
     };
     let there = vec![
@@ -177,7 +189,11 @@ fn oss_behaves_and_leaves_no_upload_open() {
     while server.open_uploads() > 0 && std::time::Instant::now() < until {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    assert_eq!(server.open_uploads(), 0, "what was not finished was taken away");
+    assert_eq!(
+        server.open_uploads(),
+        0,
+        "what was not finished was taken away"
+    );
 }
 
 #[test]
@@ -198,7 +214,12 @@ fn a_wrong_secret_is_refused_and_shown_nowhere() {
         assert_eq!(error.kind, StoreErrorKind::Config, "{error}");
         let found = locate(&store, "a.mp4").expect_err("the secret is wrong");
         assert_eq!(found.kind, StoreErrorKind::Config, "{found}");
-        for text in [shown, error.to_string(), found.to_string(), format!("{error:?}")] {
+        for text in [
+            shown,
+            error.to_string(),
+            found.to_string(),
+            format!("{error:?}"),
+        ] {
             assert!(!text.contains("wr0ng"), "{text}");
         }
     }
@@ -241,8 +262,15 @@ fn a_server_without_ranges_is_read_whole() {
     // Reading here and there needs ranges, and bytes of another place are never taken for the right ones.
     let mut reader = store.reader(&stored, || true).expect("a reader");
     reader.seek(SeekFrom::Start(1 << 20)).expect("a place");
-    let error = reader.read(&mut [0; 10]).expect_err("the server answers no ranges");
-    assert!(error.to_string().contains("does not answer ranged requests"), "{error}");
+    let error = reader
+        .read(&mut [0; 10])
+        .expect_err("the server answers no ranges");
+    assert!(
+        error
+            .to_string()
+            .contains("does not answer ranged requests"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -259,8 +287,14 @@ fn redirects_to_other_hosts_are_refused_unless_allowed() {
     assert_eq!(locate(&store, "moved.mp4").expect("the same host").bytes, 5);
     let error = locate(&store, "away.mp4").expect_err("another host");
     assert!(error.message.contains("redirect_hosts"), "{error}");
-    let allowed = web_store(&server, json!({"redirect_hosts": format!("localhost:{port}")}));
-    assert_eq!(locate(&allowed, "away.mp4").expect("it is allowed").bytes, 11);
+    let allowed = web_store(
+        &server,
+        json!({"redirect_hosts": format!("localhost:{port}")}),
+    );
+    assert_eq!(
+        locate(&allowed, "away.mp4").expect("it is allowed").bytes,
+        11
+    );
     let other = web_store(&server, json!({"redirect_hosts": "example.com"}));
     assert!(locate(&other, "away.mp4").is_err());
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use clipsieve_engine::compile::{Compiled, Machine, Options, Source, compile};
 use clipsieve_engine::operator::{
     BuildContext, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec, ParamSpec,
-    ParamType, PortKind, Ports, Registry, ResourceChecks, StoreProblem, Setting, Signature, Wish,
+    ParamType, PortKind, Ports, Registry, ResourceChecks, Setting, Signature, StoreProblem, Wish,
 };
 use serde_json::{Value as Json, json};
 

@@ -17,11 +17,31 @@ pub(super) const ALLUXIO: Service = Service {
     name: "alluxio",
     summary: "a folder of an Alluxio cluster, through the S3 endpoint of its proxy",
     settings: &[
-        SettingSpec::needed("endpoint", Text, "`http://proxy:39999`; a path, where the S3 endpoint lies elsewhere than `/api/v1/s3`, is kept."),
-        SettingSpec::needed("bucket", OfRow, "The top folder in Alluxio (`a:b` for a folder in it); may use the row's columns: `{oss_bucket}`."),
-        SettingSpec::new("root", OfRow, "The folder in it; all of it if not given. May use the row's columns."),
-        SettingSpec::new("user", Text, "As whom Alluxio sees us; `clipsieve` if not given."),
-        SettingSpec::new("secret", Secret, "The key, where the proxy checks it; Alluxio does not by default."),
+        SettingSpec::needed(
+            "endpoint",
+            Text,
+            "`http://proxy:39999`; a path, where the S3 endpoint lies elsewhere than `/api/v1/s3`, is kept.",
+        ),
+        SettingSpec::needed(
+            "bucket",
+            OfRow,
+            "The top folder in Alluxio (`a:b` for a folder in it); may use the row's columns: `{oss_bucket}`.",
+        ),
+        SettingSpec::new(
+            "root",
+            OfRow,
+            "The folder in it; all of it if not given. May use the row's columns.",
+        ),
+        SettingSpec::new(
+            "user",
+            Text,
+            "As whom Alluxio sees us; `clipsieve` if not given.",
+        ),
+        SettingSpec::new(
+            "secret",
+            Secret,
+            "The key, where the proxy checks it; Alluxio does not by default.",
+        ),
         TIMEOUT,
     ],
     open,

@@ -160,13 +160,19 @@ impl Store {
         }
         if sums.contains(&sum) {
             self.0.has_md5.store(false, Ordering::Relaxed);
-            tracing::debug!(store = self.name(), "its ETags are no MD5; they are not compared any more");
+            tracing::debug!(
+                store = self.name(),
+                "its ETags are no MD5; they are not compared any more"
+            );
             return Ok(());
         }
         sums.push(sum.clone());
         Err(StoreError::new(
             StoreErrorKind::Temporary,
-            format!("reading `{}`: the MD5 of what came is {sum}, the store says {told}", stored.key),
+            format!(
+                "reading `{}`: the MD5 of what came is {sum}, the store says {told}",
+                stored.key
+            ),
         ))
     }
 
@@ -329,7 +335,10 @@ mod tests {
     #[test]
     fn only_plain_etags_are_sums() {
         let sum = "d41d8cd98f00b204e9800998ecf8427e";
-        assert_eq!(md5_of_etag(Some(&format!("\"{sum}\""))).as_deref(), Some(sum));
+        assert_eq!(
+            md5_of_etag(Some(&format!("\"{sum}\""))).as_deref(),
+            Some(sum)
+        );
         assert_eq!(md5_of_etag(Some(&sum.to_uppercase())).as_deref(), Some(sum));
         assert_eq!(md5_of_etag(Some(&format!("\"{sum}-3\""))), None);
         assert_eq!(md5_of_etag(Some("W/\"1234\"")), None);

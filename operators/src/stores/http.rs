@@ -12,11 +12,19 @@ pub(super) const HTTP: Service = Service {
     summary: "files behind a web server (http or https), read only",
     settings: &[
         SettingSpec::needed("endpoint", Text, "`https://host[:port][/folder]`."),
-        SettingSpec::new("root", OfRow, "The folder below the endpoint. May use the row's columns."),
+        SettingSpec::new(
+            "root",
+            OfRow,
+            "The folder below the endpoint. May use the row's columns.",
+        ),
         SettingSpec::new("username", Text, "For servers that ask who we are."),
         SettingSpec::new("password", Secret, "The password of `username`."),
         SettingSpec::new("token", Secret, "A bearer token."),
-        SettingSpec::new("redirect_hosts", Text, "Other hosts (`a.example, b.example:8080`) that the server may send us to; none if not given."),
+        SettingSpec::new(
+            "redirect_hosts",
+            Text,
+            "Other hosts (`a.example, b.example:8080`) that the server may send us to; none if not given.",
+        ),
         TIMEOUT,
     ],
     open,
@@ -29,7 +37,10 @@ fn open(settings: &Settings, access: Access) -> Result<Opened, StoreError> {
         ));
     }
     let endpoint = settings.endpoint()?;
-    let endpoint = endpoint.as_deref().unwrap_or_default().trim_end_matches('/');
+    let endpoint = endpoint
+        .as_deref()
+        .unwrap_or_default()
+        .trim_end_matches('/');
     let mut builder = Builder::default().endpoint(endpoint);
     if let Some(root) = settings.get("root") {
         builder = builder.root(root);

@@ -73,7 +73,12 @@ pub(super) fn list(root: &LocalRoot, folder: Option<&Key>) -> Result<Vec<Listed>
         None => root.real.clone(),
     };
     let mut found = Vec::new();
-    let mut folders = vec![(start, folder.map(|key| key.as_str().to_owned()).unwrap_or_default())];
+    let mut folders = vec![(
+        start,
+        folder
+            .map(|key| key.as_str().to_owned())
+            .unwrap_or_default(),
+    )];
     while let Some((path, prefix)) = folders.pop() {
         let failed = |error| StoreError::of_io(&format!("listing {}", path.display()), &error);
         for entry in std::fs::read_dir(&path).map_err(failed)? {

@@ -11,14 +11,42 @@ pub(super) const OSS: Service = Service {
     name: "oss",
     summary: "a bucket of Alibaba Cloud OSS",
     settings: &[
-        SettingSpec::needed("bucket", OfRow, "The bucket; may use the row's columns: `{oss_bucket}`."),
-        SettingSpec::new("root", OfRow, "The folder in the bucket; all of it if not given. May use the row's columns."),
-        SettingSpec::needed("endpoint", Text, "`https://oss-cn-shanghai-internal.aliyuncs.com`."),
-        SettingSpec::new("access_key_id", Secret, "The key's name; `ALIBABA_CLOUD_ACCESS_KEY_ID` … and the machine's role are asked if not given."),
+        SettingSpec::needed(
+            "bucket",
+            OfRow,
+            "The bucket; may use the row's columns: `{oss_bucket}`.",
+        ),
+        SettingSpec::new(
+            "root",
+            OfRow,
+            "The folder in the bucket; all of it if not given. May use the row's columns.",
+        ),
+        SettingSpec::needed(
+            "endpoint",
+            Text,
+            "`https://oss-cn-shanghai-internal.aliyuncs.com`.",
+        ),
+        SettingSpec::new(
+            "access_key_id",
+            Secret,
+            "The key's name; `ALIBABA_CLOUD_ACCESS_KEY_ID` … and the machine's role are asked if not given.",
+        ),
         SettingSpec::new("access_key_secret", Secret, "The key."),
-        SettingSpec::new("security_token", Secret, "The token of a temporary key (STS)."),
-        SettingSpec::new("addressing", Text, "`virtual` (`bucket.host/key`; the default), `path` (`host/bucket/key`) or `cname`."),
-        SettingSpec::new("anonymous", Switch, "`true` for a public bucket: requests are not signed."),
+        SettingSpec::new(
+            "security_token",
+            Secret,
+            "The token of a temporary key (STS).",
+        ),
+        SettingSpec::new(
+            "addressing",
+            Text,
+            "`virtual` (`bucket.host/key`; the default), `path` (`host/bucket/key`) or `cname`.",
+        ),
+        SettingSpec::new(
+            "anonymous",
+            Switch,
+            "`true` for a public bucket: requests are not signed.",
+        ),
         TIMEOUT,
     ],
     open,
@@ -33,7 +61,10 @@ fn open(settings: &Settings, _access: Access) -> Result<Opened, StoreError> {
     if let Some(endpoint) = settings.endpoint()? {
         builder = builder.endpoint(&endpoint);
     }
-    match (settings.secret("access_key_id")?, settings.secret("access_key_secret")?) {
+    match (
+        settings.secret("access_key_id")?,
+        settings.secret("access_key_secret")?,
+    ) {
         (Some(id), Some(key)) => {
             builder = builder.access_key_id(&id).access_key_secret(&key);
         }

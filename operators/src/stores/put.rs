@@ -140,7 +140,10 @@ impl Upload {
             })
             .await;
             let written = match piece {
-                Ok(piece) => writer.write(piece).await.map_err(|error| self.of_store(&error)),
+                Ok(piece) => writer
+                    .write(piece)
+                    .await
+                    .map_err(|error| self.of_store(&error)),
                 Err(error) => Err(error),
             };
             if let Err(error) = written {
@@ -175,7 +178,8 @@ impl Upload {
         let Ok(found) = self.store.0.operator.stat(self.key.as_str()).await else {
             return Ok(false);
         };
-        let Some(told) = md5_of_etag(found.etag()).filter(|_| found.content_length() == bytes) else {
+        let Some(told) = md5_of_etag(found.etag()).filter(|_| found.content_length() == bytes)
+        else {
             return Ok(false);
         };
         let file = Arc::clone(file);
@@ -185,7 +189,9 @@ impl Upload {
     /// Checks that the store has as many bytes as were sent.
     pub async fn verify(&self, bytes: u64) -> Result<(), StoreError> {
         let found = self.store.0.operator.stat(self.key.as_str()).await;
-        let found = found.map_err(|error| self.of_store(&error))?.content_length();
+        let found = found
+            .map_err(|error| self.of_store(&error))?
+            .content_length();
         if found == bytes {
             return Ok(());
         }
@@ -210,5 +216,8 @@ pub(super) async fn give_up(writer: &mut opendal::Writer) {
 }
 
 fn is_over(wanted: &mut tokio::sync::oneshot::Receiver<()>) -> bool {
-    matches!(wanted.try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Closed))
+    matches!(
+        wanted.try_recv(),
+        Err(tokio::sync::oneshot::error::TryRecvError::Closed)
+    )
 }

@@ -137,9 +137,8 @@ impl Remote {
         }
         loop {
             let at = self.at;
-            let holds = |(start, bytes): &(u64, Vec<u8>)| {
-                *start <= at && at < *start + bytes.len() as u64
-            };
+            let holds =
+                |(start, bytes): &(u64, Vec<u8>)| *start <= at && at < *start + bytes.len() as u64;
             if let Some((start, bytes)) = self.chunks.iter().find(|chunk| holds(chunk)) {
                 let bytes = &bytes[(at - start) as usize..];
                 let length = bytes.len().min(into.len());
@@ -153,7 +152,10 @@ impl Remote {
 
     /// Brings the chunk that begins here, or the one that is on its way and holds this place.
     fn fetch(&mut self) -> Result<(), StoreError> {
-        let ahead = self.ahead.take().filter(|ahead| ahead.range.contains(&self.at));
+        let ahead = self
+            .ahead
+            .take()
+            .filter(|ahead| ahead.range.contains(&self.at));
         let (start, bytes) = match ahead {
             Some(ahead) => {
                 let chunk = self.wait_for(&ahead.chunk)?;

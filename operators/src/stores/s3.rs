@@ -11,16 +11,48 @@ pub(super) const S3: Service = Service {
     name: "s3",
     summary: "a bucket of AWS S3 or of any store that speaks its language",
     settings: &[
-        SettingSpec::needed("bucket", OfRow, "The bucket; may use the row's columns: `{oss_bucket}`."),
-        SettingSpec::new("root", OfRow, "The folder in the bucket; all of it if not given. May use the row's columns."),
-        SettingSpec::new("endpoint", Text, "`https://host[:port]`; AWS itself if not given."),
-        SettingSpec::new("region", Text, "The region; `AWS_REGION`, else `us-east-1`, if not given."),
-        SettingSpec::new("access_key_id", Secret, "The key's name; the environment (`AWS_ACCESS_KEY_ID` …) and `~/.aws` are asked if not given."),
+        SettingSpec::needed(
+            "bucket",
+            OfRow,
+            "The bucket; may use the row's columns: `{oss_bucket}`.",
+        ),
+        SettingSpec::new(
+            "root",
+            OfRow,
+            "The folder in the bucket; all of it if not given. May use the row's columns.",
+        ),
+        SettingSpec::new(
+            "endpoint",
+            Text,
+            "`https://host[:port]`; AWS itself if not given.",
+        ),
+        SettingSpec::new(
+            "region",
+            Text,
+            "The region; `AWS_REGION`, else `us-east-1`, if not given.",
+        ),
+        SettingSpec::new(
+            "access_key_id",
+            Secret,
+            "The key's name; the environment (`AWS_ACCESS_KEY_ID` …) and `~/.aws` are asked if not given.",
+        ),
         SettingSpec::new("secret_access_key", Secret, "The key."),
         SettingSpec::new("session_token", Secret, "The token of a temporary key."),
-        SettingSpec::new("addressing", Text, "`path` (`host/bucket/key`; the default) or `virtual` (`bucket.host/key`)."),
-        SettingSpec::new("anonymous", Switch, "`true` for a public bucket: requests are not signed."),
-        SettingSpec::new("machine_role", Switch, "`true` to ask the machine (EC2) for its role's key."),
+        SettingSpec::new(
+            "addressing",
+            Text,
+            "`path` (`host/bucket/key`; the default) or `virtual` (`bucket.host/key`).",
+        ),
+        SettingSpec::new(
+            "anonymous",
+            Switch,
+            "`true` for a public bucket: requests are not signed.",
+        ),
+        SettingSpec::new(
+            "machine_role",
+            Switch,
+            "`true` to ask the machine (EC2) for its role's key.",
+        ),
         TIMEOUT,
     ],
     open,
@@ -40,7 +72,10 @@ fn open(settings: &Settings, _access: Access) -> Result<Opened, StoreError> {
         .or_else(|| std::env::var("AWS_REGION").ok())
         .unwrap_or_else(|| "us-east-1".to_owned());
     builder = builder.region(&region);
-    match (settings.secret("access_key_id")?, settings.secret("secret_access_key")?) {
+    match (
+        settings.secret("access_key_id")?,
+        settings.secret("secret_access_key")?,
+    ) {
         (Some(id), Some(key)) => {
             builder = builder.access_key_id(&id).secret_access_key(&key);
         }

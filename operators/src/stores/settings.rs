@@ -24,7 +24,12 @@ pub struct Settings {
 /// Names the settings and shows none: some of them are secrets.
 impl std::fmt::Debug for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Settings({}, {:?})", self.service.name, self.values.keys())
+        write!(
+            f,
+            "Settings({}, {:?})",
+            self.service.name,
+            self.values.keys()
+        )
     }
 }
 
@@ -87,9 +92,8 @@ impl Settings {
                 }
                 (_, Json::String(text)) => {
                     if spec.kind == SettingKind::OfRow {
-                        Template::parse(text).map_err(|why| {
-                            StoreError::config(format!("`{key}`: {why}"))
-                        })?;
+                        Template::parse(text)
+                            .map_err(|why| StoreError::config(format!("`{key}`: {why}")))?;
                     }
                     values.insert(spec.name, text.clone());
                 }
@@ -282,7 +286,10 @@ pub fn check_settings(settings: &Json, from_environment: &[&str]) -> Result<(), 
         {
             return Err(StoreProblem {
                 setting: Some(spec.name.to_owned()),
-                message: format!("`{}` is a secret and stands in the file in clear", spec.name),
+                message: format!(
+                    "`{}` is a secret and stands in the file in clear",
+                    spec.name
+                ),
                 help: Some(format!(
                     "write `{0}: \"${{env:NAME}}\"` and set that variable, or `{0}: \"file:/path\"`; and take the secret out of use, it was seen",
                     spec.name
@@ -380,7 +387,10 @@ mod tests {
                 json!({"type": "ftp"}),
                 "unknown store type `ftp`; known types: fs, s3, oss, alluxio, http, memory",
             ),
-            (json!({}), "`type` is missing; known types: fs, s3, oss, alluxio, http, memory"),
+            (
+                json!({}),
+                "`type` is missing; known types: fs, s3, oss, alluxio, http, memory",
+            ),
             (
                 json!({"type": 3}),
                 "`type` must be text, this is a number; known types: fs, s3, oss, alluxio, http, memory",
@@ -412,8 +422,7 @@ mod tests {
         let mut settings = json!({
             "type": "s3", "bucket": "b", "access_key_id": "id", "secret_access_key": "hunter2",
         });
-        let problem =
-            check_settings(&settings, &["access_key_id"]).unwrap_err();
+        let problem = check_settings(&settings, &["access_key_id"]).unwrap_err();
         assert!(problem.is_secret);
         assert_eq!(problem.setting.as_deref(), Some("secret_access_key"));
         assert!(!format!("{problem:?}").contains("hunter2"));
@@ -434,7 +443,10 @@ mod tests {
         let settings = Settings::parse(&settings).unwrap();
         assert!(settings.depends_on_row());
         let row = |bucket: &str, tag: &str| {
-            Row(json!({"oss_bucket": bucket, "tag": tag}).as_object().unwrap().clone())
+            Row(json!({"oss_bucket": bucket, "tag": tag})
+                .as_object()
+                .unwrap()
+                .clone())
         };
         let filled = settings.of(&row("videos-1", "a/../b")).unwrap();
         assert_eq!(filled.get("bucket"), Some("videos-1"));
@@ -444,7 +456,13 @@ mod tests {
             let error = settings.of(&row(bucket, "t")).unwrap_err();
             assert_eq!(error.kind, StoreErrorKind::BadInput, "{bucket}");
         }
-        assert!(settings.of(&Row::default()).unwrap_err().message.contains("oss_bucket"));
+        assert!(
+            settings
+                .of(&Row::default())
+                .unwrap_err()
+                .message
+                .contains("oss_bucket")
+        );
     }
 
     #[test]

@@ -96,7 +96,8 @@ impl Store {
         access: Access,
     ) -> Result<Self, StoreError> {
         let secrets = Secrets::new(settings.secrets()?);
-        let opened = (settings.service.open)(settings, access).map_err(|error| secrets.hide(error))?;
+        let opened =
+            (settings.service.open)(settings, access).map_err(|error| secrets.hide(error))?;
         let patience = settings.patience()?;
         let operator = opened
             .operator
@@ -270,7 +271,9 @@ impl Store {
                 Ok(_) => Ok(()),
                 Err(error) => {
                     let doing = format!("looking into {}", root.real.display());
-                    Err(StoreError::config(StoreError::of_io(&doing, &error).message))
+                    Err(StoreError::config(
+                        StoreError::of_io(&doing, &error).message,
+                    ))
                 }
             };
         }
@@ -295,11 +298,16 @@ impl Store {
         let store = self.clone();
         runtime::run(async move {
             let write = store.0.operator.write(&key, "clipsieve was here").await;
-            write.map_err(|error| store.failed("writing a file to see whether it can be", &error))?;
+            write
+                .map_err(|error| store.failed("writing a file to see whether it can be", &error))?;
             let removed = store.0.operator.delete(&key).await;
             if let Err(error) = removed {
                 // A store that takes files and gives none back is good enough for uploads.
-                tracing::debug!(store = store.name(), "{}", store.failed("removing it", &error));
+                tracing::debug!(
+                    store = store.name(),
+                    "{}",
+                    store.failed("removing it", &error)
+                );
             }
             Ok(())
         })
@@ -354,9 +362,7 @@ pub(super) fn settings_named(stores: &Stores, name: &str) -> Result<Settings, Op
 fn judge_probe(answer: StoreError, error: &opendal::Error) -> Result<(), StoreError> {
     let says = |word: &str| answer.message.contains(word);
     match answer.kind {
-        StoreErrorKind::NotFound if says("NoSuchBucket") => {
-            Err(StoreError::config(answer.message))
-        }
+        StoreErrorKind::NotFound if says("NoSuchBucket") => Err(StoreError::config(answer.message)),
         StoreErrorKind::NotFound => Ok(()),
         // An empty answer has no first byte to give.
         _ if error.kind() == opendal::ErrorKind::RangeNotSatisfied => Ok(()),

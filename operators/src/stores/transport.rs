@@ -58,7 +58,8 @@ impl HttpTransport for Careful {
             ::http::StatusCode::PARTIAL_CONTENT => text(::http::header::CONTENT_RANGE)
                 .is_none_or(|told| told.starts_with(&format!("bytes {first}-"))),
             ::http::StatusCode::OK => {
-                let length = text(::http::header::CONTENT_LENGTH).and_then(|text| text.parse().ok());
+                let length =
+                    text(::http::header::CONTENT_LENGTH).and_then(|text| text.parse().ok());
                 match (length, last.map(|last| last - first + 1)) {
                     (Some(length), Some(asked)) => {
                         let length: u64 = length;
@@ -84,7 +85,8 @@ fn parse_range(text: &str) -> Option<(u64, Option<u64>)> {
         last => Some(last.parse().ok()?),
     };
     let first = first.parse().ok()?;
-    last.is_none_or(|last| last >= first).then_some((first, last))
+    last.is_none_or(|last| last >= first)
+        .then_some((first, last))
 }
 
 fn client(redirect_hosts: &[String], silence: Duration) -> Result<reqwest::Client, StoreError> {

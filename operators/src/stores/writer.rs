@@ -111,8 +111,11 @@ impl StoreWriter {
     pub fn finish(self) -> Result<String, StoreError> {
         match self.kind {
             Kind::Local { file, partial, to } => {
-                let failed = |error| StoreError::of_io(&format!("writing {}", to.display()), &error);
-                let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
+                let failed =
+                    |error| StoreError::of_io(&format!("writing {}", to.display()), &error);
+                let file = file
+                    .into_inner()
+                    .map_err(|error| failed(error.into_error()))?;
                 file.sync_all().map_err(failed)?;
                 std::fs::rename(&partial, &to).map_err(failed)?;
             }
@@ -123,7 +126,9 @@ impl StoreWriter {
             } => {
                 // The one at the other end says why, if it is gone.
                 let last = [Step::Piece(piece), Step::Finish];
-                let _ = last.into_iter().try_for_each(|step| put_step(&pieces, step));
+                let _ = last
+                    .into_iter()
+                    .try_for_each(|step| put_step(&pieces, step));
                 drop(pieces);
                 outcome.recv().unwrap_or_else(|_| Err(lost()))?;
             }

@@ -95,7 +95,12 @@ impl Oss {
     }
 
     pub fn get(&self, path: &str) -> Option<Vec<u8>> {
-        self.state.lock().expect("no panic").objects.get(path).cloned()
+        self.state
+            .lock()
+            .expect("no panic")
+            .objects
+            .get(path)
+            .cloned()
     }
 
     /// Uploads that were begun and neither finished nor given up.
@@ -112,13 +117,20 @@ fn answer(request: &Request<Bytes>, state: &mut State, sent: &Count, refused: &C
         return error(403, why, request);
     }
     let path = decode(request.uri().path());
-    let (bucket, key) = path.trim_start_matches('/').split_once('/').unwrap_or((&path[1..], ""));
+    let (bucket, key) = path
+        .trim_start_matches('/')
+        .split_once('/')
+        .unwrap_or((&path[1..], ""));
     let query = queries(request);
     let id = format!("{bucket}/{key}");
     if key.is_empty() && request.method() == Method::GET {
         return list(bucket, &query, &state.objects);
     }
-    match (request.method().as_str(), query.get("uploadId"), query.get("partNumber")) {
+    match (
+        request.method().as_str(),
+        query.get("uploadId"),
+        query.get("partNumber"),
+    ) {
         ("POST", None, _) if query.contains_key("uploads") => {
             state.begun += 1;
             let upload = format!("upload{}", state.begun);
@@ -255,7 +267,10 @@ fn read(request: &Request<Bytes>, object: &[u8]) -> Answer {
         .header("content-length", body.len())
         .header("last-modified", "Tue, 24 Nov 2026 00:00:00 GMT");
     if let Some((first, last)) = range {
-        reply = reply.header("content-range", format!("bytes {first}-{last}/{}", object.len()));
+        reply = reply.header(
+            "content-range",
+            format!("bytes {first}-{last}/{}", object.len()),
+        );
     }
     let body = match request.method().as_str() {
         "HEAD" => Bytes::new(),
@@ -284,7 +299,10 @@ fn list(bucket: &str, query: &BTreeMap<String, String>, objects: &Objects) -> An
 }
 
 fn etag_of(body: &[u8]) -> String {
-    let digits = Md5::digest(body).iter().map(|byte| format!("{byte:02X}")).collect::<String>();
+    let digits = Md5::digest(body)
+        .iter()
+        .map(|byte| format!("{byte:02X}"))
+        .collect::<String>();
     format!("\"{digits}\"")
 }
 
@@ -298,7 +316,9 @@ fn etagged(body: &[u8]) -> Answer {
 fn xml(body: String) -> Answer {
     Response::builder()
         .header("content-type", "application/xml")
-        .body(Full::new(Bytes::from(format!("<?xml version=\"1.0\"?>{body}"))))
+        .body(Full::new(Bytes::from(format!(
+            "<?xml version=\"1.0\"?>{body}"
+        ))))
         .expect("an answer")
 }
 
@@ -340,7 +360,9 @@ fn decode(text: &str) -> String {
     let mut decoded = Vec::new();
     let mut at = 0;
     while at < bytes.len() {
-        let hex = text.get(at + 1..at + 3).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let hex = text
+            .get(at + 1..at + 3)
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
         match (bytes[at], hex) {
             (b'%', Some(byte)) => {
                 decoded.push(byte);

@@ -217,7 +217,8 @@ async fn message(
     let header = |name: &str| {
         head.lines().find_map(|line| {
             let (key, value) = line.split_once(':')?;
-            key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
+            key.eq_ignore_ascii_case(name)
+                .then(|| value.trim().to_owned())
         })
     };
     let mut body = Vec::new();
@@ -249,7 +250,9 @@ async fn message(
             }
         }
     }
-    let length = header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+    let length = header("content-length")
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0);
     while waiting.len() < length {
         if more(from, waiting).await? == 0 {
             return Ok(None);

@@ -217,7 +217,10 @@ async fn a_failed_upload_leaves_nothing_behind() {
     fs::create_dir_all(root.path().join("taken/sub")).unwrap();
     let from = root.path().join("from.mp4");
     fs::write(&from, "video").unwrap();
-    store.put_file("taken", &from, "video/mp4").await.unwrap_err();
+    store
+        .put_file("taken", &from, "video/mp4")
+        .await
+        .unwrap_err();
     assert_eq!(files(root.path()), ["from.mp4", "taken"]);
 }
 
