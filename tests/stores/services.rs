@@ -7,6 +7,7 @@ use clipsieve_operators::stores::{Access, Store, StoreErrorKind, wait};
 use hyper::StatusCode;
 use serde_json::{Value as Json, json};
 
+use super::common::repository;
 use super::servers::{self, Running, oss, s3, web};
 
 pub fn s3_settings(server: &str, bucket: &str) -> Json {
@@ -308,4 +309,33 @@ fn a_web_server_cannot_be_written_to_or_listed() {
     let store = open(&settings);
     let error = wait(async move { store.list("").await }).expect_err("no listing");
     assert!(error.message.contains("cannot list"), "{error}");
+}
+
+/// Alibaba's SDK signs for itself, and this OSS takes it: so the signatures that it takes from clipsieve are right too.
+#[test]
+fn the_oss_of_these_tests_takes_what_alibabas_sdk_signs() {
+    let packages = repository("third_party/test-python");
+    if !packages.exists() {
+        println!(
+            "skipped: no {}; scripts/test_tools.sh installs the SDK",
+            packages.display()
+        );
+        return;
+    }
+    let server = oss::Oss::start();
+    let judged = std::process::Command::new("python3")
+        .arg(repository("tests/stores/judge.py"))
+        .args([&server.running.url(), oss::KEY_ID, oss::SECRET])
+        .env("PYTHONPATH", &packages)
+        .env("NO_PROXY", "127.0.0.1")
+        .output()
+        .expect("python3 starts");
+    let told = String::from_utf8_lossy(&judged.stderr).into_owned();
+    assert!(judged.status.success(), "{told}");
+    assert_eq!(
+        server.refused.get(),
+        1,
+        "the wrong secret, and nothing else, was refused"
+    );
+    assert_eq!(server.open_uploads(), 0);
 }

@@ -1,11 +1,10 @@
 //! A small registry of operators over numbers and strings, and ways to compile with it.
 
-use std::path::Path;
-
 use clipsieve_engine::compile::{Compiled, Machine, Options, Source, compile};
 use clipsieve_engine::operator::{
-    BuildContext, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec, ParamSpec,
-    ParamType, PortKind, Ports, Registry, ResourceChecks, Setting, Signature, StoreProblem, Wish,
+    BuildContext, Executor, Fallback, Finding, Model, Operator, OperatorError, OperatorSpec,
+    ParamSpec, ParamType, PortKind, Ports, Registry, ResourceChecks, Setting, Signature,
+    StoreProblem, Stores, Wish,
 };
 use serde_json::{Value as Json, json};
 
@@ -189,13 +188,15 @@ static MISMADE: OperatorSpec = toy(
     Executor::Cpu,
 );
 
-fn check_model(path: &Path) -> Result<Json, String> {
-    match path.to_str() {
-        Some(path) if path.starts_with("models/") => {
-            Ok(json!({ "least": 8, "labels": ["a", "b"] }))
-        }
-        _ => Err(format!("{} holds no config.json", path.display())),
+fn check_model(address: &str, _stores: &Stores) -> Result<Model, String> {
+    if !address.starts_with("models/") {
+        return Err(format!("{address} holds no config.json"));
     }
+    Ok(Model {
+        path: address.into(),
+        facts: json!({ "least": 8, "labels": ["a", "b"] }),
+        store: None,
+    })
 }
 
 fn check_store(settings: &Json, _from_environment: &[&str]) -> Result<(), StoreProblem> {
@@ -282,6 +283,7 @@ impl Bench {
             machine: Machine {
                 cores: self.cores,
                 memory_bytes: 16 << 30,
+                disk_bytes: 1 << 40,
                 device: self.device.to_string(),
             },
             processes: self.processes,

@@ -1,10 +1,15 @@
 //! What stores on the local file system do for themselves: stay inside their root, symbolic links followed.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use super::{Key, Listed, LocalRoot, StoreError, StoreErrorKind};
 
+/// How old a half-written file has to be to be nobody's.
+const FORSAKEN: Duration = Duration::from_secs(24 * 3600);
 /// How files that are not yet whole are called, at the beginning.
 pub(super) const PARTIAL: &str = ".partial-";
 
@@ -62,8 +67,29 @@ pub(super) fn partial_path(root: &LocalRoot, key: &Key) -> Result<PathBuf, Store
     let folder = root.real.join(key.folder());
     std::fs::create_dir_all(&folder)
         .map_err(|error| StoreError::of_io(&format!("making the folder of `{key}`"), &error))?;
+    sweep(&folder);
     let upload = UPLOADS.fetch_add(1, Ordering::Relaxed);
     Ok(folder.join(format!("{PARTIAL}{}-{upload}", std::process::id())))
+}
+
+/// Removes half-written files that nobody has touched for a day from a folder: whoever wrote them was killed. Each folder is
+/// looked through once a process.
+fn sweep(folder: &Path) {
+    static SWEPT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    let mut swept = SWEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if !swept.insert(folder.to_path_buf()) {
+        return;
+    }
+    drop(swept);
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let is_partial = entry.file_name().to_string_lossy().starts_with(PARTIAL);
+        let changed = entry.metadata().and_then(|about| about.modified());
+        let is_old = changed.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > FORSAKEN));
+        if is_partial && is_old {
+            // Another process may be at it too.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// All files in a folder and the folders in it, in the order of their paths. Links that lead out are left out.

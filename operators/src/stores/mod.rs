@@ -40,6 +40,7 @@ mod store;
 mod transport;
 mod writer;
 
+pub(crate) use download::hex;
 pub use error::{StoreError, StoreErrorKind};
 pub use key::Key;
 pub use place::Place;

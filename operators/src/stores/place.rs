@@ -49,6 +49,14 @@ impl Place {
         &self.name
     }
 
+    /// The `type` of its service.
+    pub fn service(&self) -> &'static str {
+        match &self.kind {
+            Kind::Fixed(store) => store.0.service,
+            Kind::OfRow(settings, _) => settings.service.name,
+        }
+    }
+
     /// The store, if it is the same for all rows.
     pub fn fixed(&self) -> Option<&Store> {
         match &self.kind {

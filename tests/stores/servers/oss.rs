@@ -103,6 +103,13 @@ impl Oss {
             .cloned()
     }
 
+    /// The objects whose `bucket/key` begins so.
+    pub fn keys(&self, prefix: &str) -> Vec<String> {
+        let state = self.state.lock().expect("no panic");
+        let keys = state.objects.keys().filter(|key| key.starts_with(prefix));
+        keys.cloned().collect()
+    }
+
     /// Uploads that were begun and neither finished nor given up.
     pub fn open_uploads(&self) -> usize {
         self.state.lock().expect("no panic").uploads.len()
