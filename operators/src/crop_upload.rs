@@ -153,7 +153,7 @@ impl CropUpload {
             &self.options,
             &interrupt_of(&call.deadline),
         )?;
-        uploads.put(call, &key, &file)
+        uploads.put_and_wait(call, &key, &file)
     }
 }
 

@@ -3,6 +3,7 @@
 mod tiers;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clipsieve_engine::observe::Tally;
 use clipsieve_engine::operator::{
@@ -118,7 +119,7 @@ struct Fetch {
 /// A copy that was made of a file, and the space it takes. The file goes first.
 struct LocalCopy {
     _file: tempfile::TempPath,
-    _space: DiskSpace,
+    _space: Arc<DiskSpace>,
 }
 
 /// A video that was found.
@@ -222,7 +223,7 @@ impl Fetch {
             return Ok(Found { path, origin });
         }
         let space = self.disk.reserve(&call.item, stored.bytes).await;
-        let space = space.map_err(Trouble::Here)?;
+        let space = Arc::new(space.map_err(Trouble::Here)?);
         // Reserves the name, and removes the file when it is dropped: with the item, or with this future.
         let copy = tempfile::Builder::new()
             .prefix("fetch-")
@@ -233,7 +234,7 @@ impl Fetch {
                 Trouble::Here(StoreError::of_io(&doing, &error).into())
             })?
             .into_temp_path();
-        store.download(&stored, &copy).await?;
+        store.download(&stored, &copy, Arc::clone(&space)).await?;
         let path = copy.to_path_buf();
         call.item.keep(LocalCopy {
             _file: copy,
@@ -359,7 +360,7 @@ fn extension(key: &str) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::fs;
-    use std::sync::Arc;
+    use std::time::{Duration, Instant};
 
     use clipsieve_engine::operator::{Deadline, Item};
     use serde_json::{Map, json};
@@ -538,19 +539,18 @@ mod tests {
         let fetch = fetch(vec![store], scratch.path());
         let inputs = [Value::new(record("a.mp4"))];
         let mut most = 0;
-        for polls in 0..12 {
+        for micros in (0..2000).step_by(50) {
             let call = call();
-            let mut work = fetch.apply(&call, &inputs);
-            for _ in 0..polls {
-                if futures::poll!(&mut work).is_ready() {
-                    break;
-                }
-                tokio::task::yield_now().await;
-            }
+            let work = fetch.apply(&call, &inputs);
+            let _ = tokio::time::timeout(Duration::from_micros(micros), work).await;
             most = most.max(entries(scratch.path()));
-            drop(work);
             drop(call);
-            assert_eq!(entries(scratch.path()), 0, "after {polls} polls");
+            // Another thread takes the half-written copy away.
+            let until = Instant::now() + Duration::from_secs(5);
+            while entries(scratch.path()) > 0 && Instant::now() < until {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            assert_eq!(entries(scratch.path()), 0, "after {micros} µs");
         }
         assert!(most > 0, "no download had begun");
     }

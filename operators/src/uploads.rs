@@ -1,20 +1,22 @@
 //! Where finished files go: a store, a key for each, and the wait until the file lies there.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use clipsieve_engine::operator::{Call, ErrorKind, Finding, OperatorError, Row, Setting, Stores};
 use sha2::{Digest, Sha256};
 
-use crate::stores::{Access, Place, StoreErrorKind, hex, wait, wait_while};
+use crate::stores::{Access, Place, StoreError, StoreErrorKind, hex, wait, wait_while};
 use crate::template::Template;
 
 /// The name in a key that stands for what the file was made of.
 const DIGEST: &str = "digest";
 
 /// A store, and how files are called there.
+#[derive(Clone)]
 pub struct Uploads {
-    place: Place,
-    key: Template,
+    place: Arc<Place>,
+    key: Arc<Template>,
 }
 
 impl Uploads {
@@ -24,8 +26,8 @@ impl Uploads {
     /// `Config` if the store cannot be opened for writing, or the key is no template.
     pub fn new(stores: &Stores, store: &str, key: &str) -> Result<Self, OperatorError> {
         Ok(Self {
-            place: Place::named(stores, store, Access::Write)?,
-            key: Template::parse(key).map_err(OperatorError::config)?,
+            place: Arc::new(Place::named(stores, store, Access::Write)?),
+            key: Arc::new(Template::parse(key).map_err(OperatorError::config)?),
         })
     }
 
@@ -58,17 +60,30 @@ impl Uploads {
         self.key.fill_with(row, &[(DIGEST, &digest[..12])])
     }
 
-    /// Puts a file into the row's store and waits for it, at most until the call's deadline. Returns its URL.
+    /// Puts a file into the row's store. Returns its URL.
     ///
     /// # Errors
-    /// What the store answered; `Timeout` at the deadline.
-    pub fn put(&self, call: &Call, key: &str, file: &Path) -> Result<String, OperatorError> {
-        let store = self.place.of(&call.item.row)?;
-        let (key, file, media_type) = (key.to_owned(), file.to_path_buf(), media_type(key));
-        let put = async move { store.put_file(&key, &file, media_type).await };
+    /// What the store answered.
+    pub async fn put(&self, row: &Row, key: &str, file: &Path) -> Result<String, StoreError> {
+        let store = self.place.of(row)?;
+        store.put_file(key, file, media_type(key)).await
+    }
+
+    /// As [`put`](Uploads::put), on a thread that waits for it, at most until the call's deadline.
+    ///
+    /// # Errors
+    /// As [`put`](Uploads::put); `Timeout` at the deadline.
+    pub fn put_and_wait(
+        &self,
+        call: &Call,
+        key: &str,
+        file: &Path,
+    ) -> Result<String, OperatorError> {
+        let (uploads, item) = (self.clone(), Arc::clone(&call.item));
+        let (key, file) = (key.to_owned(), file.to_path_buf());
+        let put = async move { uploads.put(&item.row, &key, &file).await };
         let deadline = call.deadline.clone();
-        let done = wait_while(put, &|| !deadline.expired());
-        done.map_err(|error| match call.deadline.expired() {
+        wait_while(put, &|| !deadline.expired()).map_err(|error| match call.deadline.expired() {
             true => OperatorError::new(
                 ErrorKind::Timeout,
                 "the upload did not finish by the deadline",

@@ -106,7 +106,8 @@ async fn run(input: &Path, output: &Path, tiers: &[&str], stores: &Stores) -> Ve
     let scratch = tempfile::tempdir().unwrap();
     let mut source = source(&[("uri", text(input))]).unwrap();
     let tiers = tiers.iter().map(text).collect();
-    let tiers = params(&[("tiers", ParamValue::List(tiers))]);
+    let compare = ("compare", ParamValue::Bool(true));
+    let tiers = params(&[("tiers", ParamValue::List(tiers)), compare]);
     let Operator::AsyncTransform(fetch) = build(&FETCH, &tiers, stores, scratch.path()).unwrap()
     else {
         panic!("not waiting work")

@@ -28,14 +28,14 @@ fn a_download_over_a_broken_network_is_whole_and_right() {
     let (server, body) = bucket(root.path());
     let work = tempfile::tempdir().expect("a folder");
     for kind in proxy::ALL {
-        let proxy = proxy::start(server.address, &[*kind], 30, "GET ");
+        let proxy = proxy::start(server.address, &[*kind], 40, "GET ");
         let settings = s3_settings(&proxy.running.url(), "videos");
         let store = Store::open("s3", &settings, Access::Read).expect("sound settings");
         let stored = locate(&store, "a.mp4").expect("it lies there");
         let to = work.path().join("to");
         for _ in 0..3 {
             let (copy, stored, target) = (store.clone(), stored.clone(), to.clone());
-            wait(async move { copy.download(&stored, &target).await })
+            wait(async move { copy.download(&stored, &target, ()).await })
                 .unwrap_or_else(|error| panic!("{kind:?}: {error}"));
             assert!(
                 std::fs::read(&to).expect("the copy") == body,
@@ -57,7 +57,7 @@ fn a_cut_download_goes_on_where_it_was_cut() {
     let stored = locate(&store, "a.mp4").expect("it lies there");
     let to = root.path().join("to");
     let target = to.clone();
-    wait(async move { store.download(&stored, &target).await }).expect("it comes");
+    wait(async move { store.download(&stored, &target, ()).await }).expect("it comes");
     assert!(std::fs::read(&to).expect("the copy") == body);
     assert!(proxy.faults.get() > 0);
     let sent = proxy.sent.get();
@@ -92,7 +92,7 @@ fn an_upload_over_a_broken_network_is_whole_and_right() {
     let root = tempfile::tempdir().expect("a folder");
     let (server, body) = bucket(root.path());
     let kinds = [Fault::Error500, Fault::SlowDown, Fault::Reset];
-    let proxy = proxy::start(server.address, &kinds, 20, "P");
+    let proxy = proxy::start(server.address, &kinds, 35, "P");
     let settings = s3_settings(&proxy.running.url(), "videos");
     let store = Store::open("s3", &settings, Access::Write).expect("sound settings");
     let from = root.path().join("from");

@@ -324,14 +324,6 @@ fn a_row_may_forbid_alluxio_and_a_bad_path_never_leaves_the_store() {
     for row in &found {
         let is_good = matches!(row["video_id"].as_str(), Some("far" | "text"));
         assert_eq!(row["result_info"]["succeed"], is_good.to_string(), "{row}");
-        if is_good {
-            assert!(
-                row["video_oss_url"]
-                    .as_str()
-                    .is_some_and(|url| url.starts_with("s3://far/")),
-                "{row}"
-            );
-        }
     }
     let told = String::from_utf8_lossy(&done.stdout).into_owned();
     assert!(told.contains("2 not to look in near"), "{told}");

@@ -49,7 +49,7 @@ fn behaves(store: &Store) {
         let to = work.path().join("to");
         let (copy, target) = (store.clone(), to.clone());
         let asked = stored.clone();
-        wait(async move { copy.download(&asked, &target).await }).expect("it comes back");
+        wait(async move { copy.download(&asked, &target, ()).await }).expect("it comes back");
         assert!(
             std::fs::read(&to).expect("the copy") == body,
             "{length} bytes differ"
@@ -175,7 +175,7 @@ fn alluxio_is_its_s3_endpoint() {
     assert_eq!(store.url_of("a.mp4"), "alluxio://cache/a.mp4");
     let to = root.path().join("a.mp4");
     let target = to.clone();
-    wait(async move { store.download(&stored, &target).await }).expect("it comes");
+    wait(async move { store.download(&stored, &target, ()).await }).expect("it comes");
     assert_eq!(std::fs::read(&to).expect("the copy"), b"video");
 }
 
@@ -228,9 +228,9 @@ fn a_wrong_secret_is_refused_and_shown_nowhere() {
 
 #[test]
 fn a_bucket_that_is_not_there_is_no_missing_file() {
-    let root = tempfile::tempdir().expect("a folder");
-    let server = s3::start(root.path());
-    let error = probe(&s3_settings(&server.url(), "nowhere")).expect_err("no such bucket");
+    let server = oss::Oss::start();
+    let settings = oss_settings(&server.running.url(), oss::NO_BUCKET);
+    let error = probe(&settings).expect_err("no such bucket");
     assert_eq!(error.kind, StoreErrorKind::Config, "{error}");
     assert!(error.message.contains("NoSuchBucket"), "{error}");
 
@@ -258,7 +258,7 @@ fn a_server_without_ranges_is_read_whole() {
     let to = folder.path().join("a.mp4");
     let stored = locate(&store, "a.mp4").expect("it lies there");
     let (copy, target, asked) = (store.clone(), to.clone(), stored.clone());
-    wait(async move { copy.download(&asked, &target).await }).expect("it comes");
+    wait(async move { copy.download(&asked, &target, ()).await }).expect("it comes");
     assert!(std::fs::read(&to).expect("the copy") == body);
     // Reading here and there needs ranges, and bytes of another place are never taken for the right ones.
     let mut reader = store.reader(&stored, || true).expect("a reader");

@@ -199,7 +199,15 @@ fn check_model(address: &str, _stores: &Stores) -> Result<Model, String> {
     })
 }
 
-fn check_store(settings: &Json, _from_environment: &[&str]) -> Result<(), StoreProblem> {
+fn check_store(settings: &Json, from_environment: &[&str]) -> Result<(), StoreProblem> {
+    if settings.get("password").is_some() && !from_environment.contains(&"password") {
+        return Err(StoreProblem {
+            setting: Some("password".to_owned()),
+            message: "`password` stands in the file in clear".to_owned(),
+            help: Some("write `${env:NAME}`".to_owned()),
+            is_secret: true,
+        });
+    }
     let checked = match (settings["type"].as_str(), settings["root"].as_str()) {
         (Some("fs"), Some(root)) if root.starts_with('/') => Ok(()),
         (Some("fs"), root) => Err(format!("root {root:?} is not an absolute path")),

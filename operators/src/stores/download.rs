@@ -30,15 +30,27 @@ impl Store {
     /// Copies a file out of the store. `to` appears when the copy is whole, replacing what was there.
     ///
     /// A large file comes in several parts at once. A part that is cut goes on where it was cut. The length, and the MD5
-    /// where the store's ETag is one, are checked; a file that changes meanwhile is begun again.
+    /// where the store's ETag is one, are checked; a file that changes meanwhile is begun again. `holding` is dropped when
+    /// nothing of the copy lies on the disk any more, or all of it lies at `to`: the right to the space, for example.
     ///
     /// # Errors
     /// What the store or the local disk answered; `Temporary` if what came is not what the store had announced.
-    pub async fn download(&self, stored: &Stored, to: &Path) -> Result<(), StoreError> {
-        self.download_in(stored, to, PARTS_AT_ONCE).await
+    pub async fn download(
+        &self,
+        stored: &Stored,
+        to: &Path,
+        holding: impl Send + Sync + 'static,
+    ) -> Result<(), StoreError> {
+        let (store, stored, to) = (self.clone(), stored.clone(), to.to_path_buf());
+        runtime::run(async move {
+            // Captured by this block, it goes after everything in it, also when the block is stopped half way.
+            let _holding = &holding;
+            store.copy_out(&stored, to, PARTS_AT_ONCE).await
+        })
+        .await
     }
 
-    /// As [`Store::download`], with so many parts on their way at once.
+    /// As [`Store::download`], with so many parts on their way at once and nothing to hold.
     ///
     /// # Errors
     /// As [`Store::download`].

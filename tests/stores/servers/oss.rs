@@ -24,6 +24,9 @@ use super::{Count, Running};
 pub const KEY_ID: &str = "LTAI-example";
 pub const SECRET: &str = "0SS/s3cr3t+key=";
 
+/// The one bucket that there is not.
+pub const NO_BUCKET: &str = "nowhere";
+
 /// The sub-resources that are part of what is signed, as far as they occur here.
 const SIGNED_QUERIES: &[&str] = &[
     "acl",
@@ -128,6 +131,9 @@ fn answer(request: &Request<Bytes>, state: &mut State, sent: &Count, refused: &C
         .trim_start_matches('/')
         .split_once('/')
         .unwrap_or((&path[1..], ""));
+    if bucket == NO_BUCKET {
+        return error(404, "NoSuchBucket", request);
+    }
     let query = queries(request);
     let id = format!("{bucket}/{key}");
     if key.is_empty() && request.method() == Method::GET {

@@ -83,7 +83,7 @@ impl Rules {
         if !first_line.contains(&*self.only.lock().expect("no panic")) {
             return None;
         }
-        let drawn = self.draw();
+        let drawn = self.draw() >> 20;
         (drawn % 100 < self.percent)
             .then(|| self.kinds[(drawn / 100 % self.kinds.len() as u64) as usize])
     }

@@ -253,7 +253,7 @@ async fn a_memory_store_is_one_place_for_all_who_name_it() {
 
     let to = work.path().join("copy.mp4");
     fs::write(&to, "old").unwrap();
-    store.download(&stored, &to).await.unwrap();
+    store.download(&stored, &to, ()).await.unwrap();
     assert_eq!(fs::read(&to).unwrap(), b"video");
     assert_eq!(files(work.path()), ["a.mp4", "copy.mp4"]);
 }
@@ -267,9 +267,9 @@ async fn a_download_of_another_size_is_temporary_and_leaves_the_old_file() {
     store.put_file("a.mp4", &from, "video/mp4").await.unwrap();
     let mut stored = store.locate("a.mp4").await.unwrap();
     stored.bytes = 9;
-    let error = store.download(&stored, &from).await.unwrap_err();
+    let error = store.download(&stored, &from, ()).await.unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::Temporary);
-    assert_eq!(error.message, "reading `a.mp4`: 5 bytes came of 9");
+    assert!(error.message.starts_with("reading `a.mp4`: "), "{error}");
     assert_eq!(files(work.path()), ["a.mp4"]);
     assert_eq!(fs::read(&from).unwrap(), b"video");
 }
