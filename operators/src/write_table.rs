@@ -15,9 +15,13 @@ pub static WRITE_TABLE: OperatorSpec = OperatorSpec {
     name: "write_table",
     summary: "writes result rows to a table",
     doc: "\
-The table is one JSON object a line (`.jsonl`, `.ndjson`), in the order in which the rows are done. It is written beside \
-its final place, as `NAME.partial-PROCESS-…`, and takes its name when all rows are in: until then, and if the job fails, \
-an older table stays as it was. Folders that are missing are made. `-` writes to standard output as rows come.
+The table is JSON lines (`.jsonl`, `.ndjson`), CSV with a header (`.csv`, `.tsv`) or Parquet (`.parquet`, `.parq`), with \
+the rows in the order in which they are done. It is written beside its final place, as `NAME.partial-PROCESS-…`, and takes \
+its name when all rows are in: until then, and if the job fails, an older table stays as it was. Folders that are missing \
+are made. `-` writes JSON lines to standard output as rows come.
+
+A CSV or a Parquet has all columns that any row has. Columns of a Parquet are typed by their values; `info`, `result_info` \
+and all else that is nested stand there as JSON text. The rows of such a table wait on disk, in its folder, until all are in.
 
 An item whose last stage failed has a row too, with `result_info.succeed` \"false\" and the stage, the error and the \
 attempts; when work on it began is not known here, so `start_time` and `avg_cost` are null.",
@@ -31,7 +35,7 @@ attempts; when work on it began is not known here, so `start_time` and `avg_cost
         ty: ParamType::Uri,
         fallback: Fallback::Required,
         unit: None,
-        doc: "The table (`.jsonl`, `.ndjson`), or `-` for standard output. A relative path starts at the working directory.",
+        doc: "The table (`.jsonl`, `.csv`, `.parquet` …), or `-` for standard output. A relative path starts at the working directory.",
     }],
     executor: Executor::Io,
     concurrency: 1,
