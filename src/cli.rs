@@ -90,6 +90,10 @@ pub struct Check {
     #[command(flatten)]
     pub pipeline: Pipeline,
 
+    /// Ask every store whether it answers and takes our credentials, too
+    #[arg(long)]
+    pub connect: bool,
+
     /// How findings are written to stdout
     #[arg(long, value_enum, default_value_t = TextOrJson::Text)]
     pub format: TextOrJson,

@@ -1,18 +1,16 @@
 //! `crop_upload`: cuts the spoiled parts of the frame away, and puts the cropped video into a store.
 
-use std::future::Future;
 use std::path::{Path, PathBuf};
 
 use clipsieve_engine::operator::{
-    BuildContext, Call, Deadline, ErrorKind, Executor, Fallback, Finding, Operator, OperatorError,
-    OperatorSpec, Outcome, ParamSpec, ParamType, Ports, Row, Setting, Signature, Transform, Value,
+    BuildContext, Call, Executor, Fallback, Operator, OperatorError, OperatorSpec, Outcome,
+    ParamSpec, ParamType, Ports, Signature, Transform, Value,
 };
 
 use crate::kinds::{CropReport, REGIONS, Regions, VIDEO, Video};
 use crate::media::{CropRect, EncodeOptions, crop_to_file};
 use crate::regions::safe_crop::safe_crop;
-use crate::stores::{Access, Store, StoreError};
-use crate::template::Template;
+use crate::uploads::{Uploads, check_key};
 use crate::videos::interrupt_of;
 
 /// The `crop_upload` operator.
@@ -24,7 +22,9 @@ Finds the largest rectangle that no counted region touches, with even sides and 
 video goes on as it is; if the rectangle would be too small it goes on uncropped, and the row says why.
 
 A crop is a view: later stages see the cropped frames of the original's own decode, so that no score depends on the encoder. \
-The encoded file (picture re-encoded, audio kept) is for the upload alone; without a `store` nothing is encoded.",
+The encoded file (picture re-encoded, audio kept) is for the upload alone; without a `store` nothing is encoded. It goes up \
+in parts if it is large, is tried again where the network breaks, and is seen in the store when it is whole; one that lies \
+there already is not sent again. A store that cannot be written to stops the job before it starts.",
     example: "cropped: { op: crop_upload, from: [fetched, regions], with: { store: crops } }",
     ports: Ports::Fixed(&[Signature { inputs: &[VIDEO, REGIONS], output: Some(VIDEO) }]),
     params: &[
@@ -38,9 +38,9 @@ The encoded file (picture re-encoded, audio kept) is for the upload alone; witho
         ParamSpec {
             name: "key",
             ty: ParamType::Text,
-            fallback: Fallback::Is("{video_id}.mp4"),
+            fallback: Fallback::Is("{video_id}-{digest}.mp4"),
             unit: None,
-            doc: "Path in the store; `{column}` stands for the text of a column of the row. Its extension chooses the container.",
+            doc: "Path in the store; `{column}` stands for the text of a column of the row, `{digest}` for twelve digits that tell what the file is made of: the source, the rectangle, the encoder. Its extension chooses the container.",
         },
         ParamSpec {
             name: "encoder",
@@ -80,38 +80,18 @@ The encoded file (picture re-encoded, audio kept) is for the upload alone; witho
     ],
     executor: Executor::Cpu,
     concurrency: 0,
-    check: Some(check),
+    check: Some(check_key),
     demand: None,
     build,
 };
 
-fn check(setting: &Setting<'_>) -> Vec<Finding> {
-    let key = setting.params.text("key");
-    let mut findings = Vec::new();
-    if let Err(message) = Template::parse(key) {
-        findings.push(Finding::param("key", message));
-    }
-    if !["mp4", "mkv", "mov"]
-        .iter()
-        .any(|extension| key.ends_with(&format!(".{extension}")))
-    {
-        findings.push(Finding::param(
-            "key",
-            format!("`{key}` does not end in .mp4, .mkv or .mov"),
-        ));
-    }
-    findings
-}
-
 fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
     let params = context.setting.params;
-    let store = match params.opt_text("store") {
-        None => None,
-        Some(name) => Some(Store::named(context.setting.stores, name, Access::Write)?),
-    };
+    let (store, key) = (params.opt_text("store"), params.text("key"));
     Ok(Operator::Transform(Box::new(CropUpload {
-        store,
-        key: Template::parse(params.text("key")).map_err(OperatorError::config)?,
+        uploads: store
+            .map(|store| Uploads::new(context.setting.stores, store, key))
+            .transpose()?,
         min_side: params.int("min_side") as u32,
         min_area: params.float("min_area"),
         options: EncodeOptions {
@@ -126,8 +106,7 @@ fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
 }
 
 struct CropUpload {
-    store: Option<Store>,
-    key: Template,
+    uploads: Option<Uploads>,
     min_side: u32,
     min_area: f64,
     options: EncodeOptions,
@@ -139,12 +118,18 @@ impl CropUpload {
     fn upload(
         &self,
         call: &Call,
-        store: &Store,
-        source: &Path,
+        uploads: &Uploads,
+        video: &Video,
         rect: CropRect,
-        row: &Row,
     ) -> Result<String, OperatorError> {
-        let key = self.key.fill(row)?;
+        let EncodeOptions {
+            encoder,
+            preset,
+            quality,
+            ..
+        } = &self.options;
+        let made_of = format!("{} {rect:?} {encoder} {preset} {quality}", video.origin);
+        let key = uploads.key(&call.item.row, &made_of)?;
         let extension = Path::new(&key)
             .extension()
             .and_then(|extension| extension.to_str())
@@ -162,52 +147,21 @@ impl CropUpload {
             })?
             .into_temp_path();
         crop_to_file(
-            source,
+            &video.path,
             rect,
             &file,
             &self.options,
             &interrupt_of(&call.deadline),
         )?;
-        block_on(
-            &call.deadline,
-            store.upload(&file, &key, content_type(extension)),
-        )
+        uploads.put(call, &key, &file)
     }
-}
-
-/// The media type that a store is told.
-fn content_type(extension: &str) -> &'static str {
-    match extension {
-        "mkv" => "video/x-matroska",
-        "mov" => "video/quicktime",
-        _ => "video/mp4",
-    }
-}
-
-/// Waits for an upload on this thread, at most until the deadline.
-fn block_on(
-    deadline: &Deadline,
-    upload: impl Future<Output = Result<String, StoreError>>,
-) -> Result<String, OperatorError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| OperatorError::temporary("cannot start the upload").with_source(error))?;
-    runtime.block_on(async {
-        match deadline.remaining() {
-            None => Ok(upload.await?),
-            Some(left) => match tokio::time::timeout(left, upload).await {
-                Ok(done) => Ok(done?),
-                Err(_) => Err(OperatorError::new(
-                    ErrorKind::Timeout,
-                    "the upload did not finish by the deadline",
-                )),
-            },
-        }
-    })
 }
 
 impl Transform for CropUpload {
+    fn warm_up(&self) -> Result<(), OperatorError> {
+        self.uploads.as_ref().map_or(Ok(()), Uploads::probe)
+    }
+
     fn apply(&self, call: &Call, inputs: &[Value]) -> Result<Outcome, OperatorError> {
         let video: &Video = inputs[0].get()?;
         let found: &Regions = inputs[1].get()?;
@@ -232,10 +186,8 @@ impl Transform for CropUpload {
             Ok(None) => (None, Some("nothing to cut away".to_string())),
             Err(refusal) => (None, Some(refusal.to_string())),
         };
-        let url = match (kept, &self.store) {
-            (Some(rect), Some(store)) => {
-                Some(self.upload(call, store, &video.path, rect, &call.item.row)?)
-            }
+        let url = match (kept, &self.uploads) {
+            (Some(rect), Some(uploads)) => Some(self.upload(call, uploads, video, rect)?),
             _ => None,
         };
         // What an earlier crop did still holds if there is nothing more to cut.

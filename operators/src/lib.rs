@@ -5,6 +5,7 @@
 //! (what can be seen in frames without a model), and the few types they share: [`kinds`] for what flows on the edges,
 //! [`demand`] for what samplers ask of the decoder.
 
+pub mod connect;
 pub mod demand;
 pub mod kinds;
 pub mod media;
@@ -13,9 +14,11 @@ pub mod signals;
 pub mod stores;
 pub mod tables;
 
+mod model_cache;
 mod model_files;
 mod sampling;
 mod template;
+mod uploads;
 mod videos;
 
 pub mod aggregate;
@@ -51,7 +54,7 @@ pub fn registry() -> Registry {
             &write_table::WRITE_TABLE,
         ],
         ResourceChecks {
-            model: model_files::facts,
+            model: model_files::model,
             store: stores::check_settings,
         },
     )

@@ -40,6 +40,7 @@ fn compiled(text: &str) -> Compiled {
         machine: Machine {
             cores: 4,
             memory_bytes: 8 << 30,
+            disk_bytes: 1 << 40,
             device: "cpu".to_string(),
         },
         processes: 1,

@@ -8,9 +8,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clipsieve_engine::observe::Tally;
 use clipsieve_engine::operator::{
-    Answer, BuildContext, Call, Deadline, Delivered, Document, ErrorKind, Executor, Failure, Item,
-    Models, Operator, OperatorError, OperatorSpec, Outcome, ParamValue, Params, Placement,
+    Answer, BuildContext, Call, Deadline, Delivered, Disk, Document, ErrorKind, Executor, Failure,
+    Item, Models, Operator, OperatorError, OperatorSpec, Outcome, ParamValue, Params, Placement,
     PortKind, Row, Setting, Sink, Source, Store, Stores, Value,
 };
 use clipsieve_operators::aggregate::AGGREGATE;
@@ -65,6 +66,8 @@ fn build(
             threads: 1,
         },
         scratch,
+        disk: &Disk::unbounded(),
+        tally: &Tally::default(),
     })
 }
 

@@ -130,10 +130,24 @@ fn summary(report: &RunReport) -> String {
         "{} rows in {seconds:.1} s: {} succeeded, {} failed\n",
         report.rows_read, report.succeeded, report.failed
     );
+    for stage in &report.stages {
+        if let Some(counts) = counts(&stage.tally) {
+            text.push_str(&format!("{}: {counts}\n", stage.id));
+        }
+    }
     for output in &report.outputs {
         text.push_str(&format!("rows are in {output}\n"));
     }
     text
+}
+
+/// `310 from disk, 0 from oss`: what a stage counted, if it counted anything at all.
+fn counts(tally: &[(String, u64)]) -> Option<String> {
+    if tally.iter().all(|(_, count)| *count == 0) {
+        return None;
+    }
+    let counts = tally.iter().map(|(name, count)| format!("{count} {name}"));
+    Some(counts.collect::<Vec<_>>().join(", "))
 }
 
 fn as_json(report: &RunReport) -> serde_json::Value {
@@ -151,6 +165,7 @@ fn as_json(report: &RunReport) -> serde_json::Value {
                 "busy_seconds": stage.busy.as_secs_f64(),
                 "queued_seconds": stage.queued.as_secs_f64(),
                 "longest_seconds": stage.longest.as_secs_f64(),
+                "counts": stage.tally.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
             })
         })
         .collect();
@@ -160,6 +175,7 @@ fn as_json(report: &RunReport) -> serde_json::Value {
         "failed": report.failed,
         "seconds": report.elapsed.as_secs_f64(),
         "memory_peak_bytes": report.memory_peak_bytes,
+        "disk_peak_bytes": report.disk_peak_bytes,
         "outputs": report.outputs,
         "stages": stages,
     })

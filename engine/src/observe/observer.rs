@@ -9,7 +9,9 @@ pub struct Observer {
     /// The rows of the job; counted in process 0 for all processes.
     pub progress: Progress,
     /// The memory granted to items in this process.
-    pub memory: MemoryGauge,
+    pub memory: ByteGauge,
+    /// The space on the local disk granted to items in this process.
+    pub disk: ByteGauge,
     stages: Vec<StageStats>,
 }
 
@@ -18,7 +20,8 @@ impl Observer {
     pub fn new(plan: &Plan) -> Self {
         Self {
             progress: Progress::default(),
-            memory: MemoryGauge::default(),
+            memory: ByteGauge::default(),
+            disk: ByteGauge::default(),
             stages: plan
                 .order
                 .iter()
@@ -43,12 +46,12 @@ impl Observer {
 
 /// Bytes that the run granted to items.
 #[derive(Debug, Default)]
-pub struct MemoryGauge {
+pub struct ByteGauge {
     used: AtomicU64,
     peak: AtomicU64,
 }
 
-impl MemoryGauge {
+impl ByteGauge {
     pub(crate) fn set(&self, used: u64) {
         self.used.store(used, Ordering::Relaxed);
         self.peak.fetch_max(used, Ordering::Relaxed);

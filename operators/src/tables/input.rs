@@ -71,6 +71,22 @@ impl<'a> InputRow<'a> {
         }
     }
 
+    /// Whether the video may be looked for in Alluxio: unless `info.use_alluxio` says no.
+    ///
+    /// # Errors
+    /// As [`InputRow::info`].
+    pub fn may_use_alluxio(&self) -> Result<bool, OperatorError> {
+        Ok(match self.info()?.get("use_alluxio") {
+            Some(Json::Bool(may)) => *may,
+            // Tables that know no truth values write words and numbers.
+            Some(Json::String(word)) => {
+                !matches!(word.to_lowercase().as_str(), "false" | "0" | "no")
+            }
+            Some(Json::Number(number)) => number.as_f64() != Some(0.0),
+            _ => true,
+        })
+    }
+
     /// Why no video can be had from this row, if so.
     pub fn problem(&self) -> Option<OperatorError> {
         self.video_path().err().or_else(|| self.info().err())
