@@ -5,7 +5,7 @@ use clipsieve_engine::operator::{
     ParamType, PortKind, Ports, Setting, Signature, Source, SourceRow,
 };
 
-use crate::tables::{self, InputRow};
+use crate::tables::{self, InputRow, Reading};
 
 /// Reads the rows of a table, a folder, a glob or one video.
 pub static READ_TABLE: OperatorSpec = OperatorSpec {
@@ -19,7 +19,11 @@ holds one; all other columns pass through to the result row. `also` names furthe
 A folder is searched with the folders in it, a glob (`clips/**/*.mp4`) matches paths, and a video file is a row by itself. \
 Hidden files are left out and the order is that of the paths. `video_id` is then the file's name without its extension, or \
 its path below the folder where two names are the same. A folder or a glob without videos gives the rows of the tables in \
-it (`day/*.parquet`).
+it (`day/*.parquet`). `store://NAME/PATH` is any of this in the store of that name.
+
+`odps://PROJECT/TABLE/ds=20250115` is a table of ODPS (MaxCompute), or a partition of it. Its service is that of \
+`ODPS_ENDPOINT`; the key is taken from `ODPS_ACCESS_ID` and `ODPS_ACCESS_KEY` or from `ALIBABA_CLOUD_ACCESS_KEY_ID` and \
+`ALIBABA_CLOUD_ACCESS_KEY_SECRET`. docs/tables.md tells more.
 
 A row without a `video_path`, a broken `info`, a line that is no JSON object (or is longer than 64 MiB), or one with more \
 or fewer values than the header is no reason to stop: its result row says what is wrong, with the line. Nothing to read \
@@ -54,6 +58,13 @@ at all stops the job before it starts.",
             unit: Some("rows"),
             doc: "Stops after so many rows, for trials; all rows if it is not given.",
         },
+        ParamSpec {
+            name: "endpoint",
+            ty: ParamType::Text,
+            fallback: Fallback::Absent,
+            unit: None,
+            doc: "The ODPS service, if it is not that of `ODPS_ENDPOINT`.",
+        },
     ],
     executor: Executor::Io,
     concurrency: 1,
@@ -76,9 +87,16 @@ fn build(ctx: &BuildContext<'_>) -> Result<Operator, OperatorError> {
     let params = ctx.setting.params;
     let mut uris = vec![params.text("uri")];
     uris.extend(params.texts("also"));
+    let limit = params.opt_int("limit").map(|limit| limit as u64);
+    let reading = Reading {
+        stores: ctx.setting.stores,
+        endpoint: params.opt_text("endpoint"),
+        limit,
+        scratch: ctx.scratch,
+    };
     Ok(Operator::Source(Box::new(ReadTable {
-        rows: tables::open_all(&uris)?,
-        left: params.opt_int("limit").map(|limit| limit as u64),
+        rows: tables::open_all(&uris, &reading)?,
+        left: limit,
     })))
 }
 

@@ -83,7 +83,11 @@ fn source(values: &[(&'static str, ParamValue)]) -> Result<Box<dyn Source>, Oper
 }
 
 fn sink(uri: &Path) -> Result<Box<dyn Sink>, OperatorError> {
-    let params = params(&[("uri", text(uri))]);
+    let params = params(&[
+        ("uri", text(uri)),
+        ("overwrite", ParamValue::Bool(false)),
+        ("create_partition", ParamValue::Bool(true)),
+    ]);
     match build(&WRITE_TABLE, &params, &Stores::new(), Path::new("/"))? {
         Operator::Sink(sink) => Ok(sink),
         _ => panic!("not a sink"),

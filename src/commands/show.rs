@@ -2,8 +2,8 @@
 
 use std::io;
 
-use clipsieve_engine::operator::Row;
-use clipsieve_operators::tables;
+use clipsieve_engine::operator::{Row, Stores};
+use clipsieve_operators::tables::{self, Reading};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table};
 use serde_json::{Map, Value as Json};
@@ -19,7 +19,13 @@ const PIPED_WIDTH: u16 = 100;
 /// # Errors
 /// Trouble with stdout.
 pub fn run(arguments: &Show) -> io::Result<Exit> {
-    let mut rows = match tables::open(&arguments.rows) {
+    let reading = Reading {
+        stores: &Stores::new(),
+        endpoint: None,
+        limit: None,
+        scratch: &std::env::temp_dir(),
+    };
+    let mut rows = match tables::open(&arguments.rows, &reading) {
         Ok(rows) => rows,
         Err(error) => return Ok(refuse(&error.message)),
     };

@@ -211,13 +211,13 @@ pub(crate) fn to_records(columns: &[Column], rows: &[Row]) -> Vec<u8> {
                 }
                 Value::Double(value) => {
                     digest.update(&value.to_le_bytes());
-                    varint(&mut body, number << 3 | 1);
+                    varint(&mut body, (number << 3) | 1);
                     body.extend_from_slice(&value.to_le_bytes());
                 }
                 Value::Text(value) => {
                     debug_assert_eq!(column.kind, "string");
                     digest.update(value.as_bytes());
-                    varint(&mut body, number << 3 | 2);
+                    varint(&mut body, (number << 3) | 2);
                     varint(&mut body, value.len() as u64);
                     body.extend_from_slice(value.as_bytes());
                 }
@@ -336,7 +336,7 @@ fn read_varint(body: &[u8], at: &mut usize) -> Result<u64, String> {
 }
 
 fn zigzag(value: i64) -> u64 {
-    (value << 1 ^ value >> 63) as u64
+    ((value << 1) ^ (value >> 63)) as u64
 }
 
 fn unzigzag(value: u64) -> i64 {

@@ -11,7 +11,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use clipsieve_engine::operator::Row;
 use serde_json::Value as Json;
 
-use super::input::kind_of;
+use crate::json::kind_of;
 
 /// What the values of a column have in common, from the narrowest to the widest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

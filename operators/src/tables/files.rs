@@ -104,12 +104,7 @@ pub(super) fn folder(path: &Path) -> Result<Found, OperatorError> {
         files: Vec::new(),
     };
     walk.folder(path)?;
-    let (videos, others): (Vec<_>, Vec<_>) =
-        walk.files.into_iter().partition(|path| is_video(path));
-    if !videos.is_empty() {
-        return Ok(Found::Videos(VideoFiles::new(path, videos)));
-    }
-    tables(others).ok_or_else(|| {
+    sort_out(path, walk.files, false).ok_or_else(|| {
         OperatorError::config(format!(
             "folder {} holds no videos (known extensions: {}) and no tables ({})",
             path.display(),
@@ -119,15 +114,23 @@ pub(super) fn folder(path: &Path) -> Result<Found, OperatorError> {
     })
 }
 
-/// Those of the paths that are tables by their extension, if there are any.
-fn tables(mut paths: Vec<PathBuf>) -> Option<Found> {
-    paths.retain(|path| Format::of(path).is_some());
-    paths.sort();
-    (!paths.is_empty()).then_some(Found::Tables(paths))
+/// The videos among files found below `base`, or else the tables, if there are either. Where the extension was spelled
+/// out, what is no table by it is a video.
+pub(super) fn sort_out(base: &Path, paths: Vec<PathBuf>, spelled: bool) -> Option<Found> {
+    let (videos, mut others): (Vec<_>, Vec<_>) = paths
+        .into_iter()
+        .partition(|path| is_video(path) || (spelled && Format::of(path).is_none()));
+    if !videos.is_empty() {
+        return Some(Found::Videos(VideoFiles::new(base, videos)));
+    }
+    others.retain(|path| Format::of(path).is_some());
+    others.sort();
+    (!others.is_empty()).then_some(Found::Tables(others))
 }
 
-/// The videos that a pattern matches, or else the tables: `*` and `?` inside a name, `**` for any folders. Hidden files match only a pattern
-/// that spells the dot. A pattern that spells the extension takes it as that of a video if it is not that of a table.
+/// The videos that a pattern matches, or else the tables: `*` and `?` inside a name, `**` for any folders. Hidden files
+/// match only a pattern that spells the dot. A pattern that spells the extension takes it as that of a video if it is not
+/// that of a table.
 ///
 /// The folders are walked here and not by the glob crate, which leaves out names that are not UTF-8 (or panics on them).
 ///
@@ -175,13 +178,8 @@ pub(super) fn glob(pattern: &str) -> Result<Found, OperatorError> {
             .matches_with(&below.to_string_lossy(), options)
             .then(|| base.join(below))
     };
-    let found = walk.files.into_iter().filter_map(matching);
-    let (videos, others): (Vec<_>, Vec<_>) =
-        found.partition(|path| is_video(path) || (any_extension && Format::of(path).is_none()));
-    if !videos.is_empty() {
-        return Ok(Found::Videos(VideoFiles::new(&base, videos)));
-    }
-    tables(others).ok_or_else(|| {
+    let found = walk.files.into_iter().filter_map(matching).collect();
+    sort_out(&base, found, any_extension).ok_or_else(|| {
         OperatorError::config(format!(
             "no video and no table matches `{pattern}`; check the pattern, and quote it if a shell may have changed it"
         ))

@@ -6,9 +6,9 @@ use clipsieve_engine::operator::{OperatorError, Row, Source, SourceRow};
 use serde_json::{Map, Value as Json, json};
 
 use super::format::cannot_read;
-use super::input::kind_of;
 use super::lines::{BYTE_ORDER_MARK, LONGEST_LINE_BYTES, Line, count_filled, next_line};
 use super::{Blob, Format, Output, RowWriter};
+use crate::json::kind_of;
 
 /// How much of a line that is no row is shown in its result row.
 const SHOWN_CHARS: usize = 200;

@@ -8,7 +8,7 @@
 //! [`FORMATS`]: an entry opens a reader (an engine [`Source`](clipsieve_engine::operator::Source)) over the bytes of a
 //! table ([`Blob`]) and writes a table of rows that were kept for it ([`Spool`]). A reader never stops at a bad row: it
 //! hands it on with what is wrong, so that one result row comes out for it too. A table shows when it is whole
-//! ([`Output`]).
+//! ([`Output`]). Tables of ODPS have no bytes; what is special of them stands in one file.
 
 mod blob;
 mod cells;
@@ -19,24 +19,27 @@ mod format;
 mod input;
 mod jsonl;
 mod lines;
+mod odps;
 mod open;
 mod output;
 mod parquet;
 mod result;
 mod several;
 mod spool;
+mod stored;
 mod write;
 
-pub use blob::{Blob, Ranges};
+pub use blob::Blob;
 pub use csv::CsvReader;
 pub use format::{FORMATS, Format};
 pub use input::InputRow;
 pub use jsonl::{JsonlReader, JsonlWriter};
 pub use lines::LONGEST_LINE_BYTES;
-pub use open::{check_uri, open, open_all};
+pub use odps::OdpsReader;
+pub use open::{Reading, check_uri, open, open_all};
 pub use output::Output;
 pub use parquet::ParquetReader;
 pub use result::{Machine, ResultRow};
 pub use several::Several;
 pub use spool::Spool;
-pub use write::{RowWriter, create, writable};
+pub use write::{RowWriter, Writing, check_target, create};

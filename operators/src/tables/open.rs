@@ -3,17 +3,70 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use clipsieve_engine::operator::{OperatorError, Source};
+use clipsieve_engine::operator::{OperatorError, Source, Stores};
 
 use super::format::{cannot_read, extensions};
+use super::odps::{self, OdpsReader};
+use super::several::Opens;
+use super::stored::{self, StoreUri};
 use super::{Blob, Format, Several, files};
+
+/// What a URI is opened with.
+#[derive(Clone, Copy)]
+pub struct Reading<'a> {
+    /// The stores of the pipeline file, for `store://NAME/…`.
+    pub stores: &'a Stores,
+    /// The ODPS service, if it is not that of the environment.
+    pub endpoint: Option<&'a str>,
+    /// No more rows are wanted, as far as that spares work.
+    pub limit: Option<u64>,
+    /// A folder for temporary files.
+    pub scratch: &'a Path,
+}
+
+/// Opens the rows that URIs name, one after another.
+///
+/// # Errors
+/// As [`open`], of any of them.
+pub fn open_all(uris: &[&str], reading: &Reading<'_>) -> Result<Box<dyn Source>, OperatorError> {
+    if let [uri] = uris {
+        return open(uri, reading);
+    }
+    let opens = |uri: &&str| -> Opens {
+        let (uri, stores) = ((*uri).to_owned(), reading.stores.clone());
+        let (endpoint, limit) = (reading.endpoint.map(str::to_owned), reading.limit);
+        let scratch = reading.scratch.to_path_buf();
+        Box::new(move || {
+            let reading = Reading {
+                stores: &stores,
+                endpoint: endpoint.as_deref(),
+                limit,
+                scratch: &scratch,
+            };
+            open(&uri, &reading)
+        })
+    };
+    Ok(Box::new(Several::new(uris.iter().map(opens).collect())?))
+}
 
 /// Opens the rows that a URI names: a folder, a glob, a table or a video file.
 ///
 /// # Errors
 /// `Config` if there is nothing of that name, nothing in it, or nothing that can be read.
-pub fn open(uri: &str) -> Result<Box<dyn Source>, OperatorError> {
+pub fn open(uri: &str, reading: &Reading<'_>) -> Result<Box<dyn Source>, OperatorError> {
     check_uri(uri).map_err(OperatorError::config)?;
+    if odps::is_odps(uri) {
+        let Reading {
+            endpoint,
+            limit,
+            scratch,
+            ..
+        } = *reading;
+        return Ok(Box::new(OdpsReader::open(uri, endpoint, limit, scratch)?));
+    }
+    if let Some(place) = StoreUri::parse(uri) {
+        return stored::open(uri, place.map_err(OperatorError::config)?, reading.stores);
+    }
     let path = Path::new(uri);
     let about = match std::fs::metadata(path) {
         Ok(about) => about,
@@ -47,21 +100,6 @@ pub fn open(uri: &str) -> Result<Box<dyn Source>, OperatorError> {
     )))
 }
 
-/// Opens the rows that several URIs name, one after another.
-///
-/// # Errors
-/// As [`open`], of any of them.
-pub fn open_all(uris: &[&str]) -> Result<Box<dyn Source>, OperatorError> {
-    if let [uri] = uris {
-        return open(uri);
-    }
-    let opens = |uri: &&str| -> super::several::Opens {
-        let uri = (*uri).to_owned();
-        Box::new(move || open(&uri))
-    };
-    Ok(Box::new(Several::new(uris.iter().map(opens).collect())?))
-}
-
 /// Videos as rows, or the rows of tables.
 fn several(found: files::Found) -> Result<Box<dyn Source>, OperatorError> {
     Ok(match found {
@@ -91,16 +129,25 @@ pub(super) fn check_text(uri: &str, help: &str) -> Result<(), String> {
     if uri.contains('\0') {
         return Err("the uri holds a NUL character".to_owned());
     }
-    if let Some((scheme, _)) = uri.split_once("://") {
-        return Err(format!("tables of `{scheme}://` are not supported; {help}"));
+    if odps::is_odps(uri) {
+        return odps::check(uri).map(drop);
     }
-    Ok(())
+    if let Some(place) = StoreUri::parse(uri) {
+        return place.map(drop);
+    }
+    match uri.split_once("://") {
+        Some((scheme @ ("s3" | "oss" | "http" | "https" | "file"), _)) => Err(format!(
+            "`{scheme}://` is reached through a store: put it under `stores:` and name `store://NAME/PATH`"
+        )),
+        Some((scheme, _)) => Err(format!("tables of `{scheme}://` are not supported; {help}")),
+        None => Ok(()),
+    }
 }
 
 /// What a URI may be, for messages.
 fn what_to_name() -> String {
     format!(
-        "name a folder of videos, a glob (`clips/**/*.mp4`), a video, or a table ({})",
+        "name a folder of videos, a glob (`clips/**/*.mp4`), a video, a table ({}), or one of these in a store (`store://NAME/…`) or in ODPS (`odps://PROJECT/TABLE/NAME=VALUE`)",
         extensions()
     )
 }
@@ -111,6 +158,16 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    fn open(uri: &str) -> Result<Box<dyn Source>, OperatorError> {
+        let reading = Reading {
+            stores: &Stores::new(),
+            endpoint: None,
+            limit: None,
+            scratch: Path::new("/tmp"),
+        };
+        super::open(uri, &reading)
+    }
 
     fn refused(uri: &str) -> String {
         open(uri).err().unwrap().message
@@ -126,6 +183,10 @@ mod tests {
         assert!(text.contains("a table (.jsonl, .ndjson, .csv"), "{text}");
         assert!(refused("").contains("empty"));
         assert!(refused("ftp://p/t").contains("`ftp://` are not supported"));
+        assert!(refused("s3://bucket/t.parquet").contains("name `store://NAME/PATH`"));
+        assert!(refused("store:///t").contains("names no store"));
+        assert!(refused("odps://p").contains("it is odps://PROJECT/TABLE"));
+        assert!(refused("store://nowhere/t.csv").contains("nowhere"));
     }
 
     #[test]

@@ -3,11 +3,15 @@
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use clipsieve_engine::operator::{OperatorError, Row};
+use clipsieve_engine::operator::{OperatorError, Row, Stores};
+use clipsieve_odps::UploadOptions;
 
 use super::format::extensions;
+use super::odps::{self, OdpsTarget};
 use super::open::check_text;
+use super::stored::StoreUri;
 use super::{FORMATS, Format, JsonlWriter, Output, Spool};
+use crate::stores::{Access, Store};
 
 /// Writes rows to a table, which is to be seen only once it is finished.
 pub trait RowWriter: Send {
@@ -30,31 +34,57 @@ pub trait RowWriter: Send {
     fn finish(self: Box<Self>) -> io::Result<String>;
 }
 
+/// What a table is written with.
+#[derive(Clone, Copy)]
+pub struct Writing<'a> {
+    /// The stores of the pipeline file, for `store://NAME/…`.
+    pub stores: &'a Stores,
+    /// The ODPS service, if it is not that of the environment.
+    pub endpoint: Option<&'a str>,
+    /// What happens to the rows and partitions of ODPS.
+    pub upload: UploadOptions,
+    /// A folder for rows that wait for a table which is not of this machine's file system.
+    pub scratch: &'a Path,
+}
+
 /// Begins the table that a URI names.
 ///
 /// # Errors
 /// `Config` if the format is not known or the place cannot be written to.
-pub fn create(uri: &str) -> Result<Box<dyn RowWriter>, OperatorError> {
-    let format = writable(uri).map_err(OperatorError::config)?;
-    let output = Output::create(uri)?;
-    if format.is_lines() {
-        return Ok(Box::new(JsonlWriter::new(output)));
-    }
-    // Beside the table: where that fits, the rows do too, more or less.
-    let folder = match Path::new(uri).parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
+pub fn create(uri: &str, writing: &Writing<'_>) -> Result<Box<dyn RowWriter>, OperatorError> {
+    check_target(uri).map_err(OperatorError::config)?;
+    let (target, folder) = if odps::is_odps(uri) {
+        let target = OdpsTarget::open(uri, writing.endpoint, writing.upload)?;
+        (Target::Odps(Box::new(target)), writing.scratch)
+    } else if let Some(place) = StoreUri::parse(uri) {
+        let place = place.map_err(OperatorError::config)?;
+        let store = Store::named(writing.stores, place.store, Access::Write)?;
+        (
+            Target::Stored(store, place.path.to_owned()),
+            writing.scratch,
+        )
+    } else {
+        let output = Output::create(uri)?;
+        if format_of(uri).is_lines() {
+            return Ok(Box::new(JsonlWriter::new(output)));
+        }
+        // Beside the table: where that fits, the rows do too, more or less.
+        let folder = match Path::new(uri).parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        (Target::File(output), folder)
     };
     let spool = Spool::create(folder).map_err(|error| {
         OperatorError::config(format!(
-            "cannot write `{uri}`: its folder {} takes no temporary file: {error}",
+            "cannot write `{uri}`: {} takes no temporary file: {error}",
             folder.display()
         ))
     })?;
     Ok(Box::new(Whole {
         spool,
-        format,
-        output,
+        format: format_of(uri),
+        target,
     }))
 }
 
@@ -62,7 +92,14 @@ pub fn create(uri: &str) -> Result<Box<dyn RowWriter>, OperatorError> {
 struct Whole {
     spool: Spool,
     format: &'static Format,
-    output: Output,
+    target: Target,
+}
+
+/// Where it is written to.
+enum Target {
+    File(Output),
+    Stored(Store, String),
+    Odps(Box<OdpsTarget>),
 }
 
 impl RowWriter for Whole {
@@ -75,45 +112,98 @@ impl RowWriter for Whole {
     }
 
     fn finish(mut self: Box<Self>) -> io::Result<String> {
-        let mut output = BufWriter::with_capacity(1 << 18, self.output);
-        (self.format.write)(&mut self.spool, &mut output)?;
-        output.flush()?;
-        let output = output
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)?;
-        output.finish()
+        match self.target {
+            Target::File(output) => {
+                let mut output = BufWriter::with_capacity(1 << 18, output);
+                (self.format.write)(&mut self.spool, &mut output)?;
+                output.flush()?;
+                let output = output
+                    .into_inner()
+                    .map_err(io::IntoInnerError::into_error)?;
+                output.finish()
+            }
+            Target::Stored(store, path) => {
+                let mut output = store
+                    .create(&path, "application/octet-stream")
+                    .map_err(io::Error::other)?;
+                (self.format.write)(&mut self.spool, &mut output)?;
+                output.finish().map_err(io::Error::other)
+            }
+            Target::Odps(target) => target
+                .write(&mut self.spool)
+                .map_err(|error| io::Error::other(error.full_message())),
+        }
     }
 }
 
-/// The format in which a table of this URI is written. Touches nothing.
+/// Checks whether a table of this URI can be written. Touches nothing.
 ///
 /// # Errors
-/// Why there is none, and which there are, as a lowercase fragment.
-pub fn writable(uri: &str) -> Result<&'static Format, String> {
+/// Why not, and what can, as a lowercase fragment.
+pub fn check_target(uri: &str) -> Result<(), String> {
     if uri == "-" {
-        return Ok(&FORMATS[0]);
+        return Ok(());
     }
-    let target = format!("name a file ({}), or `-` for standard output", extensions());
+    let target = format!(
+        "name a file ({}), one in a store (`store://NAME/PATH`), a table of ODPS, or `-` for standard output",
+        extensions()
+    );
     check_text(uri, &target)?;
-    Format::of(Path::new(uri))
-        .ok_or_else(|| format!("`{uri}` is no table by its extension; {target}"))
+    if odps::is_odps(uri) || Format::of(Path::new(uri)).is_some() {
+        return Ok(());
+    }
+    Err(format!("`{uri}` is no table by its extension; {target}"))
+}
+
+/// The format of a target; that of standard output where the name says none.
+fn format_of(uri: &str) -> &'static Format {
+    Format::of(Path::new(uri)).unwrap_or(&FORMATS[0])
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use clipsieve_engine::operator::Source;
     use serde_json::{Value as Json, json};
 
+    use super::super::Reading;
     use super::*;
+
+    fn create(uri: &str) -> Box<dyn RowWriter> {
+        let writing = Writing {
+            stores: &Stores::new(),
+            endpoint: None,
+            upload: UploadOptions::default(),
+            scratch: Path::new("/tmp"),
+        };
+        super::create(uri, &writing).unwrap()
+    }
+
+    fn open(uri: &str) -> Box<dyn Source> {
+        let reading = Reading {
+            stores: &Stores::new(),
+            endpoint: None,
+            limit: None,
+            scratch: Path::new("/tmp"),
+        };
+        super::super::open(uri, &reading).unwrap()
+    }
 
     #[test]
     fn an_unknown_extension_lists_the_known_ones() {
-        assert_eq!(
-            writable("out.txt").err().unwrap(),
-            "`out.txt` is no table by its extension; name a file (.jsonl, .ndjson, .csv, .tsv, .parquet, .parq), or `-` for standard output"
+        let told = check_target("out.txt").err().unwrap();
+        assert!(
+            told.starts_with("`out.txt` is no table by its extension; name a file (.jsonl, .ndjson, .csv, .tsv, .parquet, .parq), "),
+            "{told}"
         );
-        assert_eq!(writable("out.NDJSON").unwrap().name, "JSON lines");
-        assert_eq!(writable("-").unwrap().name, "JSON lines");
+        for uri in [
+            "-",
+            "out.NDJSON",
+            "store://s/a/out.parquet",
+            "odps://p/t/ds=1",
+        ] {
+            check_target(uri).unwrap();
+        }
     }
 
     #[test]
@@ -132,14 +222,14 @@ mod tests {
             for extension in format.extensions {
                 let path = folder.path().join(format!("t.{extension}"));
                 let uri = path.to_str().unwrap();
-                let mut writer = create(uri).unwrap();
+                let mut writer = create(uri);
                 for row in &rows {
                     writer.write(row).unwrap();
                 }
                 writer.flush().unwrap();
                 assert!(!path.exists());
                 assert_eq!(writer.finish().unwrap(), uri);
-                let mut source = super::super::open(uri).unwrap();
+                let mut source = open(uri);
                 assert_eq!(source.total_rows(), Some(5000));
                 for row in &rows {
                     let mut read = source.next_row().unwrap().unwrap().row;
@@ -172,14 +262,8 @@ mod tests {
         for extension in ["jsonl", "parquet"] {
             let path = folder.path().join(format!("t.{extension}"));
             let uri = path.to_str().unwrap();
-            create(uri).unwrap().finish().unwrap();
-            assert!(
-                super::super::open(uri)
-                    .unwrap()
-                    .next_row()
-                    .unwrap()
-                    .is_none()
-            );
+            create(uri).finish().unwrap();
+            assert!(open(uri).next_row().unwrap().is_none());
         }
     }
 }
