@@ -5,8 +5,9 @@
 //! cargo run --release --example three_tiers
 //! ```
 //!
-//! It starts the servers on the loopback, runs `pipelines/three-tiers.yaml` as a user would (keys from the environment), and
-//! shows the rows and what lies in the bucket of crops afterwards.
+//! The rows come from a table of ODPS and go to another one, with a copy as Parquet; an ODPS that checks signatures and
+//! checksums is among the servers. It starts them on the loopback, runs `pipelines/three-tiers.yaml` as a user would (keys
+//! from the environment), and shows the rows and what lies in the bucket of crops afterwards.
 
 #[path = "../tests/stores/servers/mod.rs"]
 mod servers;
@@ -14,6 +15,7 @@ mod servers;
 use std::path::Path;
 use std::process::Command;
 
+use clipsieve_odps_double::{Account, Double, Value};
 use servers::oss::{self, Oss};
 use servers::s3;
 
@@ -26,6 +28,23 @@ const CLIPS: [(&str, &str); 5] = [
     ("city.mpg", "oss"),
 ];
 
+const INPUT: [&str; 5] = [
+    "video_id string",
+    "oss_bucket string",
+    "video_path string",
+    "video_tag string",
+    "info string",
+];
+const RESULT: [&str; 6] = [
+    "video_id string",
+    "oss_bucket string",
+    "video_oss_url string",
+    "video_tag string",
+    "info string",
+    "result_info string",
+];
+const RESULTS: &str = "odps://demo/results/ds=20261124";
+
 fn main() {
     let work = tempfile::tempdir().expect("a temporary folder");
     let clips = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/clips");
@@ -36,7 +55,7 @@ fn main() {
     std::fs::create_dir_all(&cpfs).expect("a folder");
     std::fs::create_dir_all(&cache).expect("a folder");
     let far = Oss::start();
-    let mut table = String::new();
+    let mut rows = Vec::new();
     for (clip, tier) in CLIPS {
         let body = std::fs::read(clips.join(clip)).expect("a demo clip");
         match tier {
@@ -46,20 +65,23 @@ fn main() {
         }
         far.put(&format!("videos/{clip}"), body);
         let id = clip.split('.').next().unwrap_or(clip);
-        table.push_str(&format!(
-            "{{\"video_id\": \"{id}\", \"oss_bucket\": \"videos\", \"video_path\": \"{clip}\", \"info\": {{\"use_alluxio\": true}}}}\n"
-        ));
+        let cells = [id, "videos", clip, "demo", "{\"use_alluxio\": true}"];
+        rows.push(cells.map(|cell| Value::Text(cell.to_owned())).to_vec());
     }
-    let input = work.path().join("rows.jsonl");
-    std::fs::write(&input, table).expect("a table");
+    let tables = Double::start(Account::default()).expect("a port");
+    tables.create("demo", "videos", &INPUT, &["ds"]);
+    tables.insert("demo", "videos", "ds=20261124", rows);
+    tables.create("demo", "results", &RESULT, &["ds"]);
     let alluxio = s3::start_as_alluxio(&work.path().join("alluxio"));
 
     // Beside this example lies the program, built with it.
     let program = std::env::current_exe().expect("a path");
     let program = program.with_file_name("../clipsieve");
     let sets = [
-        format!("input={}", input.display()),
-        format!("output={}", work.path().join("results.jsonl").display()),
+        "input=odps://demo/videos/ds=20261124".to_owned(),
+        format!("output={}", RESULTS),
+        format!("copy={}", work.path().join("results.parquet").display()),
+        "copied=true".to_owned(),
         format!("cpfs={}", work.path().join("cpfs").display()),
         format!("alluxio={}", alluxio.url()),
         format!("oss={}", far.running.url()),
@@ -71,7 +93,11 @@ fn main() {
         process
             .args(command)
             .env("ALIBABA_CLOUD_ACCESS_KEY_ID", oss::KEY_ID);
-        process.env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", oss::SECRET);
+        process
+            .env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", oss::SECRET)
+            .env("ODPS_ENDPOINT", tables.endpoint())
+            .env("ODPS_ACCESS_ID", &tables.account().access_id)
+            .env("ODPS_ACCESS_KEY", &tables.account().access_key);
         if command[0] != "show" {
             process.args(sets.iter().flat_map(|set| ["--set", set.as_str()]));
         }
@@ -84,8 +110,10 @@ fn main() {
     let pipeline = pipeline.to_str().expect("a path in UTF-8");
     clipsieve(&["check", "--connect", pipeline]);
     clipsieve(&["run", "--progress", "none", pipeline]);
-    let results = work.path().join("results.jsonl");
-    clipsieve(&["show", results.to_str().expect("a path in UTF-8")]);
+    clipsieve(&["show", RESULTS]);
+    let copy = work.path().join("results.parquet");
+    let copied = std::fs::metadata(copy).expect("the copy").len();
+    println!("results.parquet: {copied} bytes");
     for key in far.keys("crops/") {
         println!("oss://{key}");
     }

@@ -14,6 +14,7 @@ pub mod signals;
 pub mod stores;
 pub mod tables;
 
+mod json;
 mod model_cache;
 mod model_files;
 mod sampling;

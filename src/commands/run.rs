@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::sync::Arc;
 
 use clipsieve_engine::observe::Observer;
-use clipsieve_engine::operator::Registry;
+use clipsieve_engine::operator::{ParamValue, Registry};
 use clipsieve_engine::plan::Plan;
 use clipsieve_engine::run::cluster::{self, Member};
 use clipsieve_engine::run::{RunError, RunOptions, RunReport, run as run_plan};
@@ -38,9 +38,12 @@ pub fn run(arguments: &Run, registry: &Registry) -> io::Result<Exit> {
             output::tell(findings.trim_end());
         }
     }
-    let Some(plan) = loaded.compiled.plan else {
+    let Some(mut plan) = loaded.compiled.plan else {
         return Ok(Exit::Usage);
     };
+    if let Some(limit) = arguments.limit {
+        limit_rows(&mut plan, limit);
+    }
     if plan.processes > 1 && member.is_none() {
         return Ok(
             match cluster::launch(plan.processes, &std::env::temp_dir()) {
@@ -92,6 +95,20 @@ fn work(arguments: &Run, plan: &Plan, member: Option<Member>) -> io::Result<Exit
         return Ok(Exit::TooManyFailures);
     }
     Ok(Exit::Done)
+}
+
+/// Has the source read at most so many rows.
+fn limit_rows(plan: &mut Plan, limit: i64) {
+    for stage in plan.graph.node_weights_mut() {
+        let has_limit = stage.spec.params.iter().any(|param| param.name == "limit");
+        if stage.spec.is_source() && has_limit {
+            let limit = stage
+                .params
+                .opt_int("limit")
+                .map_or(limit, |own| own.min(limit));
+            stage.params.insert("limit", ParamValue::Int(limit));
+        }
+    }
 }
 
 /// Whether the rows themselves go to stdout: the summary must then stay out of them.

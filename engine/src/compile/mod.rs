@@ -24,6 +24,7 @@ mod typed;
 mod types;
 
 use draft::Draft;
+pub use nearest::nearest;
 
 use crate::operator::Registry;
 use crate::pipeline::Diagnostic;

@@ -1,11 +1,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use clipsieve_engine::compile::nearest;
 use clipsieve_engine::operator::units::parse_duration;
 use clipsieve_engine::operator::{Row, StoreProblem};
 use serde_json::Value as Json;
 
 use super::{SERVICES, Service, SettingKind, StoreError, StoreErrorKind};
+use crate::json::kind_of;
 use crate::template::Template;
 
 /// The longest silence of a server that is borne if the file does not say.
@@ -325,41 +327,11 @@ fn known() -> String {
     names.join(", ")
 }
 
-fn kind_of(value: &Json) -> &'static str {
-    match value {
-        Json::Null => "nothing",
-        Json::Bool(_) => "true or false",
-        Json::Number(_) => "a number",
-        Json::String(_) => "text",
-        Json::Array(_) => "a list",
-        Json::Object(_) => "a map",
-    }
-}
-
 /// ` (did you mean …?)` if one of the names is near, else nothing.
 fn did_you_mean<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> String {
-    names
-        .map(|name| (edits(&word.to_lowercase(), name), name))
-        .filter(|(edits, name)| *edits <= name.chars().count().div_ceil(3))
-        .min()
-        .map(|(_, name)| format!(" (did you mean `{name}`?)"))
+    nearest(word, names)
+        .map(|name| format!(" (did you mean `{name}`?)"))
         .unwrap_or_default()
-}
-
-/// Fewest insertions, deletions and replacements that turn one word into the other.
-fn edits(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, a) in from.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[to.len()]
 }
 
 #[cfg(test)]
@@ -476,13 +448,5 @@ mod tests {
                     .all(|other| other.name != service.name)
             );
         }
-    }
-
-    #[test]
-    fn edits_are_counted() {
-        assert_eq!(edits("memory", "memory"), 0);
-        assert_eq!(edits("memry", "memory"), 1);
-        assert_eq!(edits("", "fs"), 2);
-        assert_eq!(edits("sf", "fs"), 2);
     }
 }

@@ -1,6 +1,8 @@
 use clipsieve_engine::operator::{OperatorError, Row};
 use serde_json::{Map, Value as Json};
 
+use crate::json::kind_of;
+
 /// The columns of an input row that mean something; all others pass through.
 const COLUMNS: [&str; 5] = ["video_id", "oss_bucket", "video_path", "video_tag", "info"];
 
@@ -98,18 +100,6 @@ impl<'a> InputRow<'a> {
             .0
             .iter()
             .filter(|(name, _)| !COLUMNS.contains(&name.as_str()))
-    }
-}
-
-/// What a JSON value is, for messages.
-pub(super) fn kind_of(value: &Json) -> &'static str {
-    match value {
-        Json::Null => "null",
-        Json::Bool(_) => "true or false",
-        Json::Number(_) => "a number",
-        Json::String(_) => "text",
-        Json::Array(_) => "a list",
-        Json::Object(_) => "an object",
     }
 }
 
