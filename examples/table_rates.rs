@@ -77,7 +77,8 @@ fn begin(uri: &str, scratch: &Path) -> Box<dyn tables::RowWriter> {
 /// A row as `aggregate` makes them, with two verdicts.
 fn row(number: u64) -> Row {
     let share = (number % 1000) as f64 / 1000.0;
-    let verdict = json!({"result": {"pass": share, "reject": 1.0 - share}, "label": "pass", "prob": share});
+    let verdict =
+        json!({"result": {"pass": share, "reject": 1.0 - share}, "label": "pass", "prob": share});
     let row = json!({
         "video_id": format!("video-{number:08}"), "oss_bucket": "videos", "video_oss_url": format!("oss://videos/{}/{number}.mp4", number % 97),
         "video_tag": "demo", "info": {"use_alluxio": true, "vfx_filter": verdict, "simcam_filter": verdict},

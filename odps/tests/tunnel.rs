@@ -76,9 +76,7 @@ fn what_stays_broken_is_told() {
         assert_eq!(error.kind, kind, "{error}");
         assert!(error.message.contains(text), "{error}");
         assert!(
-            error
-                .message
-                .contains("cannot read odps://p/t/ds=1 at row"),
+            error.message.contains("cannot read odps://p/t/ds=1 at row"),
             "{error}"
         );
     }

@@ -1,15 +1,20 @@
 //! `crop_upload`: cuts the spoiled parts of the frame away, and puts the cropped video into a store.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clipsieve_engine::operator::{
-    BuildContext, Call, Executor, Fallback, Operator, OperatorError, OperatorSpec, Outcome,
-    ParamSpec, ParamType, Ports, Signature, Transform, Value,
+    BuildContext, Call, Continuation, Executor, Fallback, Operator, OperatorError, OperatorSpec,
+    Outcome, ParamSpec, ParamType, Ports, Row, Signature, Transform, Value,
 };
 
-use crate::kinds::{CropReport, REGIONS, Regions, VIDEO, Video};
-use crate::media::{CropRect, EncodeOptions, crop_to_file};
+use tempfile::TempPath;
+
+use crate::demand::PassOffer;
+use crate::kinds::{CropOrder, CropReport, REGIONS, Regions, VIDEO, Video};
+use crate::media::{CropRect, EncodeOptions, Medium, crop_to_file};
 use crate::regions::safe_crop::safe_crop;
+use crate::upload::UPLOAD;
 use crate::uploads::{Uploads, check_key};
 use crate::videos::interrupt_of;
 
@@ -24,7 +29,11 @@ video goes on as it is; if the rectangle would be too small it goes on uncropped
 A crop is a view: later stages see the cropped frames of the original's own decode, so that no score depends on the encoder. \
 The encoded file (picture re-encoded, audio kept) is for the upload alone; without a `store` nothing is encoded. It goes up \
 in parts if it is large, is tried again where the network breaks, and is seen in the store when it is whole; one that lies \
-there already is not sent again. A store that cannot be written to stops the job before it starts.",
+there already is not sent again. A store that cannot be written to stops the job before it starts.
+
+If a `decode` stage takes the video, its one pass also encodes the crop, and the upload follows as a step of its own \
+(`cropped.upload` in the plan) while the frames are judged; the row waits for both. Otherwise this stage decodes, encodes and \
+uploads by itself.",
     example: "cropped: { op: crop_upload, from: [fetched, regions], with: { store: crops } }",
     ports: Ports::Fixed(&[Signature { inputs: &[VIDEO, REGIONS], output: Some(VIDEO) }]),
     params: &[
@@ -85,13 +94,21 @@ there already is not sent again. A store that cannot be written to stops the job
     build,
 };
 
+/// If a stage behind it decodes the video anyway, that stage's pass encodes the crop, and [`UPLOAD`] puts it into the store.
+pub const UPLOAD_BEHIND_DECODE: Continuation = Continuation {
+    of: CROP_UPLOAD.name,
+    by: &UPLOAD,
+    behind: |setting, wishes| {
+        setting.params.opt_text("store")?;
+        PassOffer::first(wishes).map(str::to_owned)
+    },
+};
+
 fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
     let params = context.setting.params;
-    let (store, key) = (params.opt_text("store"), params.text("key"));
     Ok(Operator::Transform(Box::new(CropUpload {
-        uploads: store
-            .map(|store| Uploads::new(context.setting.stores, store, key))
-            .transpose()?,
+        uploads: uploads(context)?,
+        encoded_by: PassOffer::first(context.wishes).map(str::to_owned),
         min_side: params.int("min_side") as u32,
         min_area: params.float("min_area"),
         options: EncodeOptions {
@@ -105,8 +122,37 @@ fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
     })))
 }
 
+/// Where the crops of a stage with this operator's parameters go, if they go anywhere.
+pub(crate) fn uploads(context: &BuildContext<'_>) -> Result<Option<Uploads>, OperatorError> {
+    let params = context.setting.params;
+    let key = params.text("key");
+    let store = params.opt_text("store");
+    store
+        .map(|store| Uploads::new(context.setting.stores, store, key))
+        .transpose()
+}
+
+/// A new, empty file for the crop that will have this key; removed when it is dropped.
+pub(crate) fn crop_file(scratch: &Path, key: &str) -> Result<TempPath, OperatorError> {
+    let extension = Path::new(key).extension();
+    let extension = extension.and_then(|it| it.to_str()).unwrap_or("mp4");
+    let file = tempfile::Builder::new()
+        .prefix("crop-")
+        .suffix(&format!(".{extension}"))
+        .tempfile_in(scratch);
+    match file {
+        Ok(file) => Ok(file.into_temp_path()),
+        Err(error) => {
+            let message = format!("cannot make a file in {}", scratch.display());
+            Err(OperatorError::temporary(message).with_source(error))
+        }
+    }
+}
+
 struct CropUpload {
     uploads: Option<Uploads>,
+    /// The stage whose pass encodes the crop, if there is one.
+    encoded_by: Option<String>,
     min_side: u32,
     min_area: f64,
     options: EncodeOptions,
@@ -119,9 +165,23 @@ impl CropUpload {
         &self,
         call: &Call,
         uploads: &Uploads,
+        source: &Medium,
+        order: &CropOrder,
+    ) -> Result<String, OperatorError> {
+        let file = crop_file(&self.scratch, &order.key)?;
+        let interrupt = interrupt_of(&call.deadline);
+        crop_to_file(source, order.rect, &file, &self.options, &interrupt)?;
+        uploads.put_and_wait(call, &order.key, &file)
+    }
+
+    /// What is to be encoded, by this stage or another, and how it is called in the store.
+    fn order(
+        &self,
+        uploads: &Uploads,
         video: &Video,
         rect: CropRect,
-    ) -> Result<String, OperatorError> {
+        row: &Row,
+    ) -> Result<CropOrder, OperatorError> {
         let EncodeOptions {
             encoder,
             preset,
@@ -129,31 +189,12 @@ impl CropUpload {
             ..
         } = &self.options;
         let made_of = format!("{} {rect:?} {encoder} {preset} {quality}", video.origin);
-        let key = uploads.key(&call.item.row, &made_of)?;
-        let extension = Path::new(&key)
-            .extension()
-            .and_then(|extension| extension.to_str())
-            .unwrap_or("mp4");
-        let file = tempfile::Builder::new()
-            .prefix("crop-")
-            .suffix(&format!(".{extension}"))
-            .tempfile_in(&self.scratch)
-            .map_err(|error| {
-                OperatorError::temporary(format!(
-                    "cannot make a file in {}",
-                    self.scratch.display()
-                ))
-                .with_source(error)
-            })?
-            .into_temp_path();
-        crop_to_file(
-            &video.path,
+        Ok(CropOrder {
+            by: self.encoded_by.clone().unwrap_or_default(),
             rect,
-            &file,
-            &self.options,
-            &interrupt_of(&call.deadline),
-        )?;
-        uploads.put_and_wait(call, &key, &file)
+            key: uploads.key(row, &made_of)?,
+            options: self.options.clone(),
+        })
     }
 }
 
@@ -186,10 +227,15 @@ impl Transform for CropUpload {
             Ok(None) => (None, Some("nothing to cut away".to_string())),
             Err(refusal) => (None, Some(refusal.to_string())),
         };
-        let url = match (kept, &self.uploads) {
-            (Some(rect), Some(uploads)) => Some(self.upload(call, uploads, video, rect)?),
-            _ => None,
-        };
+        let (mut url, mut order) = (None, None);
+        if let (Some(rect), Some(uploads)) = (kept, &self.uploads) {
+            let wanted = self.order(uploads, video, rect, &call.item.row)?;
+            if self.encoded_by.is_some() {
+                order = Some(Arc::new(wanted));
+            } else {
+                url = Some(self.upload(call, uploads, &video.medium, &wanted)?);
+            }
+        }
         // What an earlier crop did still holds if there is nothing more to cut.
         let earlier = video.crop.clone().filter(|crop| crop.kept.is_some());
         let crop = match (kept, earlier) {
@@ -199,6 +245,7 @@ impl Transform for CropUpload {
         Ok(Outcome::value(Video {
             view: kept.or(video.view),
             crop: Some(crop),
+            order,
             ..video.clone()
         }))
     }

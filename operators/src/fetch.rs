@@ -14,6 +14,7 @@ use clipsieve_engine::operator::{
 use futures::future::BoxFuture;
 
 use crate::kinds::{VIDEO, Video};
+use crate::media::Medium;
 use crate::stores::{Access, Place, StoreError, StoreErrorKind, Stored};
 use crate::tables::InputRow;
 use tiers::Tier;
@@ -155,12 +156,10 @@ impl AsyncTransform for Fetch {
             } else {
                 self.in_tiers(call, row, path).await?
             };
-            Ok(Outcome::value(Video {
-                path: found.path,
-                origin: found.origin,
-                view: None,
-                crop: None,
-            }))
+            Ok(Outcome::value(Video::new(
+                Medium::file(found.path),
+                found.origin,
+            )))
         })
     }
 }
@@ -419,14 +418,14 @@ mod tests {
         let fetch = fetch(Vec::new(), folder.path());
         let found = video(&fetch, &call(), text).await.unwrap();
         assert_eq!(
-            (found.path.as_path(), found.origin.as_str()),
-            (path.as_path(), text)
+            (found.medium.local_path(), found.origin.as_str()),
+            (Some(path.as_path()), text)
         );
         assert!(found.view.is_none() && found.crop.is_none());
 
         // Tests run in the package's folder.
         let relative = video(&fetch, &call(), "Cargo.toml").await.unwrap();
-        assert!(relative.path.is_absolute());
+        assert!(relative.medium.name().is_absolute());
         assert_eq!(relative.origin, "Cargo.toml");
 
         fs::write(&path, "").unwrap();
@@ -463,7 +462,7 @@ mod tests {
             ("own.mp4", "near"),
         ] {
             let found = video(&fetch, &call(), path).await.unwrap();
-            assert_eq!(fs::read_to_string(&found.path).unwrap(), content);
+            assert_eq!(fs::read_to_string(found.medium.name()).unwrap(), content);
             assert!(found.origin.starts_with("file:///"));
         }
         let counts = fetch.tally.counts();
@@ -517,8 +516,8 @@ mod tests {
         let call = call();
         let found = video(&fetch, &call, "v/a.mp4").await.unwrap();
         assert_eq!(found.origin, "memory://fetch/v/a.mp4");
-        assert_eq!(found.path.extension().unwrap(), "mp4");
-        assert_eq!(fs::read(&found.path).unwrap(), b"video");
+        assert_eq!(found.medium.name().extension().unwrap(), "mp4");
+        assert_eq!(fs::read(found.medium.name()).unwrap(), b"video");
         assert_eq!(entries(scratch.path()), 1);
         drop(call);
         assert_eq!(entries(scratch.path()), 0);

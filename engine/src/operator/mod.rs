@@ -26,7 +26,7 @@ pub use error::{ErrorKind, OperatorError};
 pub use item::{Call, Deadline, Item, Row};
 pub use kind::PortKind;
 pub use params::{Fallback, ParamSpec, ParamType, ParamValue, Params};
-pub use registry::{Registry, ResourceChecks, StoreProblem};
+pub use registry::{Continuation, Registry, ResourceChecks, StoreProblem};
 pub use spec::{Executor, OperatorSpec, Ports, Signature};
 pub use traits::{
     AsyncTransform, Delivered, Document, Gather, Operator, Sink, Source, SourceRow, Transform,

@@ -1,6 +1,6 @@
 use serde_json::Value as Json;
 
-use super::{Model, OperatorSpec, Stores};
+use super::{Model, OperatorSpec, Setting, Stores, Wish};
 
 /// Checks of what `models:` and `stores:` name, done while a pipeline is compiled. They build no model, and touch no store
 /// but to bring a model that lies in one.
@@ -26,10 +26,23 @@ pub struct StoreProblem {
     pub is_secret: bool,
 }
 
+/// How the work of an operator's stages can end behind one of their consumers: the stage answers early, the consumer does a
+/// part of its work along with its own, and an operator that no file names does the rest.
+#[derive(Clone, Copy)]
+pub struct Continuation {
+    /// The operator whose stages are continued.
+    pub of: &'static str,
+    /// Does the rest. Takes the stage's answer and the consumer's; gives what the stage gives, and has its parameters.
+    pub by: &'static OperatorSpec,
+    /// The id of the consumer, by what consumers ask of the stage; `None` if it does all its work by itself.
+    pub behind: fn(&Setting<'_>, &[Wish]) -> Option<String>,
+}
+
 /// All operators that a pipeline file may name.
 #[derive(Clone)]
 pub struct Registry {
     operators: Vec<&'static OperatorSpec>,
+    continuations: Vec<Continuation>,
     /// Checks of models and stores.
     pub checks: ResourceChecks,
 }
@@ -42,6 +55,7 @@ impl Registry {
     ) -> Self {
         Self {
             operators: operators.into_iter().collect(),
+            continuations: Vec::new(),
             checks,
         }
     }
@@ -50,6 +64,20 @@ impl Registry {
     pub fn with(mut self, operator: &'static OperatorSpec) -> Self {
         self.operators.push(operator);
         self
+    }
+
+    /// The same registry, in which an operator's work can end behind a consumer.
+    pub fn continued(mut self, continuation: Continuation) -> Self {
+        self.continuations.push(continuation);
+        self
+    }
+
+    /// How the work of this operator's stages ends behind a consumer, if it ever does.
+    pub fn continuation_of(&self, name: &str) -> Option<Continuation> {
+        self.continuations
+            .iter()
+            .find(|continuation| continuation.of == name)
+            .copied()
     }
 
     /// The operator of this name.

@@ -15,9 +15,12 @@ pub(crate) struct Picture {
     pub reference: bool,
 }
 
-/// Reads the packets of one stream, in order of decoding.
+/// Reads packets of one stream in order of decoding, the first one first.
+#[derive(Clone)]
 pub(crate) struct Inspector {
     syntax: Syntax,
+    /// H.265: the highest temporal sub-layer that the stream may have, if its header says so.
+    highest_sub_layer: Option<u8>,
     header: Vec<u8>,
     /// The parameter sets that came with the first packet.
     parameters: Vec<Vec<u8>>,
@@ -54,10 +57,20 @@ impl Inspector {
         };
         Some(Self {
             syntax,
+            highest_sub_layer: match syntax {
+                Syntax::Hevc(_) => highest_sub_layer(header),
+                _ => None,
+            },
             header: header.to_vec(),
             parameters: Vec::new(),
             packets: 0,
         })
+    }
+
+    /// Forgets all packets.
+    pub fn restart(&mut self) {
+        self.parameters.clear();
+        self.packets = 0;
     }
 
     /// Reads the next packet.
@@ -122,6 +135,7 @@ impl Inspector {
 
     fn hevc(&mut self, units: Vec<&[u8]>) -> Option<Picture> {
         let mut picture = None;
+        let mut sub_layer = 0;
         for unit in units {
             let (head, second) = (*unit.first()?, *unit.get(1)?);
             let (kind, layer) = (head >> 1 & 63, (head & 1) << 5 | second >> 3);
@@ -135,16 +149,19 @@ impl Inspector {
                         return None;
                     }
                     picture = Some(kind);
+                    sub_layer = (second & 7) - 1;
                 }
                 32..=34 if self.knows(unit) => {}
                 35 | 38..=40 => {}
                 _ => return None,
             }
         }
-        // Which pictures of a sub-layer are never referred to depends on the layers above it.
+        let kind = picture?;
+        // Even kinds below 16 are not referred to by their own sub-layer (table 7-1): by nobody, if there is none above it.
+        let is_top = self.highest_sub_layer == Some(sub_layer);
         Some(Picture {
-            entry: picture? >= 19,
-            reference: true,
+            entry: kind >= 19,
+            reference: kind > 15 || kind % 2 == 1 || !is_top,
         })
     }
 
@@ -195,6 +212,31 @@ impl Inspector {
             reference: true,
         })
     }
+}
+
+/// What the sequence parameter sets of an `hvcC` header say of their sub-layers (7.3.2.2).
+fn highest_sub_layer(header: &[u8]) -> Option<u8> {
+    if header.first() != Some(&1) {
+        return None;
+    }
+    let mut rest = header.get(23..)?;
+    let mut highest = None;
+    for _ in 0..*header.get(22)? {
+        let (kind, count) = (
+            rest.first()? & 63,
+            u16::from_be_bytes([*rest.get(1)?, *rest.get(2)?]),
+        );
+        rest = rest.get(3..)?;
+        for _ in 0..count {
+            let length = usize::from(u16::from_be_bytes([*rest.first()?, *rest.get(1)?]));
+            let (unit, after) = rest.get(2..)?.split_at_checked(length)?;
+            if kind == 33 {
+                highest = highest.max(Some(unit.get(2)? >> 1 & 7));
+            }
+            rest = after;
+        }
+    }
+    highest
 }
 
 fn vp8(packet: &[u8]) -> Option<Picture> {
@@ -417,6 +459,20 @@ mod tests {
         // A leading picture is shown; a broken link drops it.
         assert_eq!(hevc.read(&[0, 0, 1, 18, 1, 0x80]), OTHER);
         assert_eq!(hevc.read(&[0, 0, 1, 32, 1, 0x80]), None);
+        // One array of one sequence parameter set, which says that there is one sub-layer.
+        let mut header = vec![1; 22];
+        header.extend([1, 33, 0, 1, 0, 3, 66, 1, 1]);
+        let mut layered = Inspector::new(Id::HEVC, &header).unwrap();
+        let mut read = |head: [u8; 2]| layered.read(&[0, 3, head[0], head[1], 0x80]);
+        assert_eq!(read([42, 1]), KEY);
+        assert_eq!(read([0, 1]), LEAF);
+        assert_eq!(read([2, 1]), OTHER);
+        // Of a sub-layer below the highest, others may refer to any picture.
+        header[30] = 3;
+        let mut layered = Inspector::new(Id::HEVC, &header).unwrap();
+        assert_eq!(layered.read(&[0, 3, 42, 1, 0x80]), KEY);
+        assert_eq!(layered.read(&[0, 3, 0, 1, 0x80]), OTHER);
+        assert_eq!(layered.read(&[0, 3, 0, 2, 0x80]), LEAF);
         let mut mpeg2 = Inspector::new(Id::MPEG2VIDEO, &[]).unwrap();
         assert_eq!(
             mpeg2.read(&[0, 0, 1, 0xb3, 9, 9, 0, 0, 1, 0, 0, 8, 0, 0, 1, 1, 5]),
