@@ -22,6 +22,8 @@ pub(crate) struct Inspector {
     /// H.265: the highest temporal sub-layer that the stream may have, if its header says so.
     highest_sub_layer: Option<u8>,
     header: Vec<u8>,
+    /// AV1: what the sequence header says, if it was plain.
+    sequence: Option<Sequence>,
     /// The parameter sets that came with the first packet.
     parameters: Vec<Vec<u8>>,
     packets: usize,
@@ -62,6 +64,7 @@ impl Inspector {
                 _ => None,
             },
             header: header.to_vec(),
+            sequence: None,
             parameters: Vec::new(),
             packets: 0,
         })
@@ -70,6 +73,7 @@ impl Inspector {
     /// Forgets all packets.
     pub fn restart(&mut self) {
         self.parameters.clear();
+        self.sequence = None;
         self.packets = 0;
     }
 
@@ -187,6 +191,7 @@ impl Inspector {
 
     fn av1(&mut self, packet: &[u8]) -> Option<Picture> {
         let (mut rest, mut shown, mut first, mut sequence) = (packet, 0, None, false);
+        let (mut frames, mut kept) = (0, false);
         while let [head, after @ ..] = rest {
             // Without a length, or in layers.
             if head & 0b1000_0110 != 0b10 {
@@ -196,8 +201,14 @@ impl Inspector {
             let (unit, after) = after.split_at_checked(length)?;
             rest = after;
             match head >> 3 & 15 {
-                1 if self.knows(unit) => sequence = true,
+                1 if self.knows(unit) => {
+                    sequence = true;
+                    self.sequence = Sequence::read(unit);
+                }
                 3 | 6 => {
+                    frames += 1;
+                    let slots = self.sequence.and_then(|sequence| sequence.slots(unit));
+                    kept |= slots != Some(0);
                     let head = *unit.first()?;
                     let (existing, is_shown) = (head & 0x80 != 0, head & 0x10 != 0);
                     first.get_or_insert(!existing && head & 0x60 == 0 && is_shown);
@@ -207,10 +218,102 @@ impl Inspector {
                 _ => return None,
             }
         }
+        // A frame that goes into no slot leaves nothing behind: not its pixels, its vectors or its probabilities.
         (shown == 1).then_some(Picture {
             entry: sequence && first?,
-            reference: true,
+            reference: kept || frames != 1,
         })
+    }
+}
+
+/// What of an AV1 sequence header the frame headers depend on (AV1 bitstream specification, 5.5.1).
+#[derive(Clone, Copy)]
+struct Sequence {
+    /// Bits of a frame's id, where frames have one.
+    id_bits: Option<u32>,
+    order_bits: u32,
+    /// Whether each frame says for itself if it is made of screen content, or all do the same.
+    screen_content: Option<bool>,
+    integer_vectors: Option<bool>,
+}
+
+impl Sequence {
+    /// `None` for streams with still pictures, a model of the decoder's buffers, or several operating points.
+    fn read(unit: &[u8]) -> Option<Self> {
+        let mut bits = Bits::new(unit);
+        bits.take(3)?;
+        let (still, reduced, timing) = (bits.bit()?, bits.bit()?, bits.bit()?);
+        let (delays, points) = (bits.bit()?, bits.take(5)?);
+        if still + reduced + timing + delays + points != 0 {
+            return None;
+        }
+        bits.take(12)?;
+        // Levels above 7 come with a tier.
+        if bits.take(5)? > 7 {
+            bits.bit()?;
+        }
+        let (width_bits, height_bits) = (bits.take(4)? + 1, bits.take(4)? + 1);
+        bits.take(width_bits)?;
+        bits.take(height_bits)?;
+        let id_bits = match bits.bit()? {
+            0 => None,
+            _ => {
+                let difference = bits.take(4)? + 2;
+                Some(bits.take(3)? + difference + 1)
+            }
+        };
+        // Superblocks of 128, filter intra, edge filter; interintra, masked, warped, dual filter.
+        bits.take(7)?;
+        let has_order = bits.bit()? == 1;
+        if has_order {
+            bits.take(2)?;
+        }
+        let chosen = |bits: &mut Bits<'_>| {
+            Some(match bits.bit()? {
+                1 => None,
+                _ => Some(bits.bit()? == 1),
+            })
+        };
+        let screen_content = chosen(&mut bits)?;
+        let integer_vectors = match screen_content {
+            Some(false) => None,
+            _ => chosen(&mut bits)?,
+        };
+        let order_bits = if has_order { bits.take(3)? + 1 } else { 0 };
+        Some(Self {
+            id_bits,
+            order_bits,
+            screen_content,
+            integer_vectors,
+        })
+    }
+
+    /// The slots that a frame refreshes, one bit each (5.9.2); `None` for frames that only show an older one, or are no plain
+    /// inter frames.
+    fn slots(self, unit: &[u8]) -> Option<u32> {
+        let mut bits = Bits::new(unit);
+        let (existing, kind, shown) = (bits.bit()?, bits.take(2)?, bits.bit()?);
+        if existing == 1 || kind != 1 || shown == 0 {
+            return None;
+        }
+        let resilient = bits.bit()? == 1;
+        bits.bit()?;
+        let screen_content = match self.screen_content {
+            Some(all) => all,
+            None => bits.bit()? == 1,
+        };
+        if screen_content && self.integer_vectors.is_none() {
+            bits.bit()?;
+        }
+        if let Some(id_bits) = self.id_bits {
+            bits.take(id_bits)?;
+        }
+        bits.bit()?;
+        bits.take(self.order_bits)?;
+        if !resilient {
+            bits.take(3)?;
+        }
+        bits.take(8)
     }
 }
 
@@ -373,6 +476,11 @@ impl<'a> Bits<'a> {
         let bit = byte >> (7 - self.at % 8) & 1;
         self.at += 1;
         Some(bit.into())
+    }
+
+    /// A number of up to 32 bits.
+    fn take(&mut self, bits: u32) -> Option<u32> {
+        (0..bits).try_fold(0, |value, _| Some(value << 1 | self.bit()?))
     }
 
     /// An exponential Golomb code.
