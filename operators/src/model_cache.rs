@@ -243,7 +243,7 @@ impl Cached {
             };
         }
         let (store, stored, to) = (self.store.clone(), stored.clone(), to.to_path_buf());
-        wait(async move { store.download_in(&stored, &to, PARTS_AT_ONCE).await })
+        wait(async move { store.download_in(&stored, &to, PARTS_AT_ONCE, ()).await })
     }
 }
 

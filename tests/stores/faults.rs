@@ -8,12 +8,12 @@ use super::servers::proxy::{self, Fault};
 use super::servers::{Running, s3};
 use super::services::{bytes, locate, put, s3_settings};
 
-/// A bucket `videos` with a file of 24 MiB in it, `a.mp4`.
+/// A bucket `videos` with a file of 18 MiB in it, `a.mp4`.
 fn bucket(root: &std::path::Path) -> (Running, Vec<u8>) {
     let bucket = root.join("videos");
     std::fs::create_dir(&bucket).expect("a bucket");
     let server = s3::start(root);
-    let body = bytes(24 << 20);
+    let body = bytes(18 << 20);
     let from = root.join("from");
     std::fs::write(&from, &body).expect("a file");
     let store = Store::open("s3", &s3_settings(&server.url(), "videos"), Access::Write);
@@ -33,7 +33,7 @@ fn a_download_over_a_broken_network_is_whole_and_right() {
         let store = Store::open("s3", &settings, Access::Read).expect("sound settings");
         let stored = locate(&store, "a.mp4").expect("it lies there");
         let to = work.path().join("to");
-        for _ in 0..3 {
+        for _ in 0..2 {
             let (copy, stored, target) = (store.clone(), stored.clone(), to.clone());
             wait(async move { copy.download(&stored, &target, ()).await })
                 .unwrap_or_else(|error| panic!("{kind:?}: {error}"));

@@ -12,7 +12,7 @@ use super::servers::{self, Running, oss, s3, web};
 
 pub fn s3_settings(server: &str, bucket: &str) -> Json {
     json!({
-        "type": "s3", "endpoint": server, "bucket": bucket, "timeout": "2s",
+        "type": "s3", "endpoint": server, "bucket": bucket, "timeout": "1s",
         "access_key_id": s3::KEY_ID, "secret_access_key": s3::SECRET,
     })
 }
@@ -39,7 +39,7 @@ pub fn bytes(length: usize) -> Vec<u8> {
 fn behaves(store: &Store) {
     let work = tempfile::tempdir().expect("a folder");
     let from = work.path().join("from");
-    for length in [1, 1000, 20 << 20] {
+    for length in [1, 1000, 12 << 20] {
         let body = bytes(length);
         std::fs::write(&from, &body).expect("a file");
         let url = put(store, "a b/猫 100%.mp4", &from);
@@ -72,16 +72,16 @@ fn behaves(store: &Store) {
     let mut all = Vec::new();
     let mut reader = store.reader(&stored, || true).expect("a reader");
     reader.read_to_end(&mut all).expect("all bytes");
-    assert!(all == bytes(20 << 20));
+    assert!(all == bytes(12 << 20));
 
-    let written = bytes(17 << 20);
+    let written = bytes(9 << 20);
     let mut writer = store
         .create("a b/made.bin", "application/octet-stream")
         .expect("a writer");
     writer.write_all(&written).expect("bytes");
     writer.finish().expect("it appears");
     let made = locate(store, "a b/made.bin").expect("it lies there");
-    assert_eq!(made.bytes, 17 << 20);
+    assert_eq!(made.bytes, 9 << 20);
     let unfinished = store
         .create("a b/never.bin", "text/plain")
         .expect("a writer");
@@ -96,8 +96,8 @@ fn behaves(store: &Store) {
         names.collect::<Vec<_>>()
     };
     let there = vec![
-        ("a b/made.bin".to_owned(), 17 << 20),
-        ("a b/猫 100%.mp4".to_owned(), 20 << 20),
+        ("a b/made.bin".to_owned(), 9 << 20),
+        ("a b/猫 100%.mp4".to_owned(), 12 << 20),
     ];
     assert_eq!(names(""), there);
     assert_eq!(names("a b"), there);
@@ -250,7 +250,7 @@ fn web_store(server: &Running, more: Json) -> Store {
 
 #[test]
 fn a_server_without_ranges_is_read_whole() {
-    let body = bytes(20 << 20);
+    let body = bytes(12 << 20);
     let served = body.clone();
     let server = web::start(move |request| web::whole(request, "/a.mp4", &served));
     let store = web_store(&server, json!({}));

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Progress, StageSnapshot, StageStats};
@@ -44,11 +45,11 @@ impl Observer {
     }
 }
 
-/// Bytes that the run granted to items.
-#[derive(Debug, Default)]
+/// Bytes that the run granted to items. Clones are the same gauge.
+#[derive(Debug, Default, Clone)]
 pub struct ByteGauge {
-    used: AtomicU64,
-    peak: AtomicU64,
+    used: Arc<AtomicU64>,
+    peak: Arc<AtomicU64>,
 }
 
 impl ByteGauge {

@@ -25,7 +25,7 @@ use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use super::executors::{Job, StageRuntime};
-use crate::observe::{ByteGauge, Observer};
+use crate::observe::ByteGauge;
 use crate::operator::{DiskBudget, ErrorKind, OperatorError};
 
 /// What a budget is of.
@@ -49,7 +49,7 @@ pub(super) struct Budget {
     resource: Resource,
     limit: u64,
     state: Mutex<State>,
-    observer: Arc<Observer>,
+    gauge: ByteGauge,
 }
 
 #[derive(Default)]
@@ -118,28 +118,21 @@ enum Ready {
 }
 
 impl Budget {
-    pub fn memory(limit: u64, observer: &Arc<Observer>) -> Arc<Self> {
-        Self::of(Resource::Memory, limit, observer)
+    pub fn memory(limit: u64, gauge: &ByteGauge) -> Arc<Self> {
+        Self::of(Resource::Memory, limit, gauge)
     }
 
-    pub fn disk(limit: u64, observer: &Arc<Observer>) -> Arc<Self> {
-        Self::of(Resource::Disk, limit, observer)
+    pub fn disk(limit: u64, gauge: &ByteGauge) -> Arc<Self> {
+        Self::of(Resource::Disk, limit, gauge)
     }
 
-    fn of(resource: Resource, limit: u64, observer: &Arc<Observer>) -> Arc<Self> {
+    fn of(resource: Resource, limit: u64, gauge: &ByteGauge) -> Arc<Self> {
         Arc::new(Self {
             resource,
             limit,
             state: Mutex::default(),
-            observer: Arc::clone(observer),
+            gauge: gauge.clone(),
         })
-    }
-
-    fn gauge(&self) -> &ByteGauge {
-        match self.resource {
-            Resource::Memory => &self.observer.memory,
-            Resource::Disk => &self.observer.disk,
-        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -165,7 +158,7 @@ impl Budget {
 
     fn grant(self: &Arc<Self>, state: &mut State, sequence: u64, bytes: u64) -> Grant {
         state.used += bytes;
-        self.gauge().set(state.used);
+        self.gauge.set(state.used);
         let holder = state.holders.entry(sequence).or_default();
         holder.bytes += bytes;
         holder.grants += 1;
@@ -364,7 +357,7 @@ impl Drop for Grant {
     fn drop(&mut self) {
         let mut state = self.budget.state();
         state.used -= self.bytes;
-        self.budget.gauge().set(state.used);
+        self.budget.gauge.set(state.used);
         if let Some(holder) = state.holders.get_mut(&self.sequence) {
             holder.bytes -= self.bytes;
             holder.grants -= 1;
@@ -375,5 +368,80 @@ impl Drop for Grant {
         let ready = self.budget.pump(&mut state);
         drop(state);
         settle(ready);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    type Space = Result<Box<dyn Any + Send + Sync>, OperatorError>;
+
+    /// Polls once, without anybody to be woken.
+    fn poll(waiting: &mut BoxFuture<'static, Space>) -> Option<Space> {
+        waiting.now_or_never()
+    }
+
+    fn disk(limit: u64) -> (DiskGrants, ByteGauge) {
+        let gauge = ByteGauge::default();
+        (DiskGrants(Budget::disk(limit, &gauge)), gauge)
+    }
+
+    #[test]
+    fn disk_is_granted_up_to_its_limit_and_waited_for() {
+        let (disk, gauge) = disk(100);
+        let first = poll(&mut disk.reserve(1, 70)).unwrap().unwrap();
+        let mut second = disk.reserve(2, 40);
+        let mut third = disk.reserve(3, 30);
+        assert!(poll(&mut second).is_none() && poll(&mut third).is_none());
+        assert_eq!(
+            gauge.used_bytes(),
+            70,
+            "whoever came later does not overtake"
+        );
+        drop(first);
+        let second = poll(&mut second).unwrap().unwrap();
+        let third = poll(&mut third).unwrap().unwrap();
+        assert_eq!(gauge.used_bytes(), 70);
+        drop((second, third));
+        assert_eq!((gauge.used_bytes(), gauge.peak_bytes()), (0, 70));
+        let error = poll(&mut disk.reserve(4, 101)).unwrap().err().unwrap();
+        assert_eq!(error.kind, ErrorKind::Exhausted);
+        assert!(error.message.contains("`limits.disk`"), "{error}");
+    }
+
+    #[test]
+    fn whoever_gave_up_waiting_holds_up_nobody() {
+        let (disk, gauge) = disk(100);
+        let first = poll(&mut disk.reserve(1, 50)).unwrap().unwrap();
+        let mut large = disk.reserve(2, 90);
+        let mut small = disk.reserve(3, 50);
+        assert!(poll(&mut large).is_none() && poll(&mut small).is_none());
+        drop(large);
+        drop(first);
+        let small = poll(&mut small).unwrap().unwrap();
+        assert_eq!(gauge.used_bytes(), 50);
+        drop(small);
+        assert_eq!(gauge.used_bytes(), 0);
+    }
+
+    #[test]
+    fn items_that_wait_for_each_other_do_not_wait_for_ever_nor_overfill_the_disk() {
+        let (disk, gauge) = disk(100);
+        let older = poll(&mut disk.reserve(1, 40)).unwrap().unwrap();
+        let younger = poll(&mut disk.reserve(2, 60)).unwrap().unwrap();
+        let mut more_of_older = disk.reserve(1, 30);
+        assert!(poll(&mut more_of_older).is_none());
+        let error = poll(&mut disk.reserve(2, 30)).unwrap().err().unwrap();
+        assert_eq!(error.kind, ErrorKind::Exhausted, "{error}");
+        assert!(
+            poll(&mut more_of_older).is_none(),
+            "the younger is still there"
+        );
+        drop(younger);
+        let more_of_older = poll(&mut more_of_older).unwrap().unwrap();
+        assert_eq!((gauge.used_bytes(), gauge.peak_bytes()), (70, 100));
+        drop((older, more_of_older));
     }
 }

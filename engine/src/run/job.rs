@@ -84,7 +84,7 @@ pub fn run(plan: &Plan, options: RunOptions) -> Result<RunReport, RunError> {
     let sockets = options.member.as_ref().map(connect::connect).transpose()?;
     let tokio = io::runtime(plan.threads.io)
         .map_err(|error| setup(format!("the io executor cannot be started: {error}")))?;
-    let disk = Budget::disk(plan.limits.disk_bytes, &observer);
+    let disk = Budget::disk(plan.limits.disk_bytes, &observer.disk);
     let result = {
         let _entered = tokio.enter();
         let space = Disk::new(Arc::new(DiskGrants(Arc::clone(&disk))));

@@ -32,7 +32,7 @@ impl Machine {
         disk: &Arc<Budget>,
     ) -> Result<Self, RunError> {
         let services = Arc::new(Services {
-            budget: Budget::memory(plan.limits.memory_bytes, observer),
+            budget: Budget::memory(plan.limits.memory_bytes, &observer.memory),
             disk: Arc::clone(disk),
             clock: Arc::default(),
             abort: Arc::default(),

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt, stream};
 use md5::{Digest, Md5};
 use opendal::{Buffer, BufferStream};
+use tempfile::TempPath;
 
 use super::transport::NO_RANGES;
 use super::{Store, StoreError, StoreErrorKind, Stored, local, runtime};
@@ -41,16 +42,10 @@ impl Store {
         to: &Path,
         holding: impl Send + Sync + 'static,
     ) -> Result<(), StoreError> {
-        let (store, stored, to) = (self.clone(), stored.clone(), to.to_path_buf());
-        runtime::run(async move {
-            // Captured by this block, it goes after everything in it, also when the block is stopped half way.
-            let _holding = &holding;
-            store.copy_out(&stored, to, PARTS_AT_ONCE).await
-        })
-        .await
+        self.download_in(stored, to, PARTS_AT_ONCE, holding).await
     }
 
-    /// As [`Store::download`], with so many parts on their way at once and nothing to hold.
+    /// As [`Store::download`], with so many parts on their way at once.
     ///
     /// # Errors
     /// As [`Store::download`].
@@ -59,23 +54,37 @@ impl Store {
         stored: &Stored,
         to: &Path,
         parts_at_once: usize,
+        holding: impl Send + Sync + 'static,
     ) -> Result<(), StoreError> {
-        let (store, stored, to) = (self.clone(), stored.clone(), to.to_path_buf());
-        runtime::run(async move { store.copy_out(&stored, to, parts_at_once).await }).await
+        let (store, stored) = (self.clone(), stored.clone());
+        let folder = to.parent().unwrap_or(Path::new(".")).to_path_buf();
+        let (partial, holding) = runtime::run(async move {
+            // Captured by this block, it goes after everything in it, also when the block is stopped half way.
+            let _held = &holding;
+            let partial = store.copy_out(&stored, &folder, parts_at_once).await?;
+            Ok((partial, holding))
+        })
+        .await?;
+        // Here and not in there: that may go on for a moment after nobody waits any longer.
+        let done = partial
+            .persist(to)
+            .map_err(|error| StoreError::of_io(&format!("writing {}", to.display()), &error.error));
+        drop(holding);
+        done
     }
 
+    /// The whole of a file under a temporary name in a folder, which goes away with what is returned.
     async fn copy_out(
         &self,
         stored: &Stored,
-        to: PathBuf,
+        folder: &Path,
         parts_at_once: usize,
-    ) -> Result<(), StoreError> {
-        // Dropped with this future when the deadline passes, and takes the half-written file along.
-        let writing = format!("writing {}", to.display());
+    ) -> Result<TempPath, StoreError> {
+        let writing = format!("writing in {}", folder.display());
         let of_disk = |error: std::io::Error| StoreError::of_io(&writing, &error);
         let (file, partial) = tempfile::Builder::new()
             .prefix(local::PARTIAL)
-            .tempfile_in(to.parent().unwrap_or(Path::new(".")))
+            .tempfile_in(folder)
             .map_err(of_disk)?
             .into_parts();
         let file = Arc::new(file);
@@ -86,7 +95,7 @@ impl Store {
                 Err(error) => Err(error),
             };
             match came {
-                Ok(()) => return partial.persist(to).map_err(|error| of_disk(error.error)),
+                Ok(()) => return Ok(partial),
                 Err(error) if last || error.kind != StoreErrorKind::Temporary => return Err(error),
                 Err(error) => {
                     tracing::debug!(store = self.name(), key = %stored.key, "begun again: {error}");
