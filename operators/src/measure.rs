@@ -366,8 +366,9 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use clipsieve_engine::observe::Tally;
     use clipsieve_engine::operator::{
-        Deadline, Depot, Item, Models, ParamValue, Placement, PortKind, Row, Stores,
+        Deadline, Depot, Disk, Item, Models, ParamValue, Placement, PortKind, Row, Stores,
     };
     use ndarray::Array3;
 
@@ -416,6 +417,8 @@ mod tests {
                 depot: &Depot::default(),
                 placement: &placement,
                 scratch: Path::new(""),
+                disk: &Disk::unbounded(),
+                tally: &Tally::default(),
             })
         })?;
         let Operator::Transform(operator) = operator else {

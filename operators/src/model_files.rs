@@ -7,14 +7,15 @@ use std::time::{Duration, SystemTime};
 
 use clipsieve_engine::operator::{
     BuildContext, Call, ErrorKind, Fallback, Finding, Model, Models, OperatorError, ParamSpec,
-    ParamType, Setting,
+    ParamType, Setting, Stores,
 };
 use clipsieve_models::{
     Device, DeviceChoice, ModelConfig, ModelError, Network, Pool, PoolError, Precision,
 };
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use crate::kinds::rounded;
+use crate::model_cache::folder_of;
 
 /// Parameter `precision` of an operator that runs a model.
 pub const PRECISION_PARAM: ParamSpec = ParamSpec {
@@ -25,12 +26,14 @@ pub const PRECISION_PARAM: ParamSpec = ParamSpec {
     doc: "Arithmetic of the network; probabilities are f32 whatever it is.",
 };
 
-/// What a model's `config.json` says, for plans and for the operators' demands.
+/// A model at an address, and what its `config.json` says, for plans and for the operators' demands. One that lies in a
+/// store is brought into the cache.
 ///
 /// # Errors
-/// Why the folder is no model.
-pub fn facts(folder: &Path) -> Result<Json, String> {
-    let config = ModelConfig::read(folder).map_err(|error| error.to_string())?;
+/// Why there is no model.
+pub fn model(address: &str, stores: &Stores) -> Result<Model, String> {
+    let (path, store) = folder_of(address, stores)?;
+    let config = ModelConfig::read(&path).map_err(|error| error.to_string())?;
     let mut facts = json!({ "architecture": config.model_type(), "labels": config.labels });
     match &config.network {
         Network::VJepa2 {
@@ -48,7 +51,7 @@ pub fn facts(folder: &Path) -> Result<Json, String> {
         }
         Network::Yolov8(sizes) => facts["size"] = json!(sizes.size_px),
     }
-    Ok(facts)
+    Ok(Model { path, facts, store })
 }
 
 fn giga(count: u64) -> f64 {

@@ -20,12 +20,14 @@ mod prune;
 mod resolve;
 mod shape;
 mod share;
+mod split;
 mod stage;
 mod substitute;
 mod typed;
 mod types;
 
 use draft::Draft;
+pub use nearest::nearest;
 
 use crate::operator::Registry;
 use crate::pipeline::Diagnostic;
@@ -63,6 +65,8 @@ pub struct Machine {
     pub cores: usize,
     /// Bytes of memory.
     pub memory_bytes: u64,
+    /// Bytes that are free on the disk of temporary files.
+    pub disk_bytes: u64,
     /// What `device: auto` means on it: `cpu` or `cuda:0`.
     pub device: String,
 }
@@ -99,6 +103,7 @@ const PASSES: &[Pass] = &[
     prune::prune,
     keys::keys,
     demand::demand,
+    split::split,
     share::share,
     place::place,
 ];

@@ -9,7 +9,8 @@
 //!   they have the same inputs, settings and demand.
 //!
 //! Sources and sinks act on the world outside and are never shared; stages that gather are equal only if they take from the
-//! very same stages, because their answers tell the stages' ids. `share: false` keeps a stage out, or all of them.
+//! very same stages, because their answers tell the stages' ids. A stage that is split keeps to the consumer it was split
+//! for. `share: false` keeps a stage out, or all of them.
 
 use crate::operator::Setting;
 use crate::pipeline::Code;
@@ -83,7 +84,9 @@ fn is_shared(draft: &Draft<'_>, index: usize) -> bool {
     let stage = &draft.stages[index];
     let values = stage.setting_values.as_ref();
     let own = values.and_then(|values| values.opt_bool("share"));
-    own.unwrap_or(draft.share) && !stage.is_source() && !stage.is_sink()
+    let mut others = draft.stages.iter();
+    let is_split = stage.rest_of.is_some() || others.any(|other| other.rest_of == Some(index));
+    own.unwrap_or(draft.share) && !stage.is_source() && !stage.is_sink() && !is_split
 }
 
 /// The seat that a stage can take in a node, and whether it is a new part of it.

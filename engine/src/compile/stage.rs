@@ -45,6 +45,8 @@ pub(super) struct StageDraft {
     pub aliases: Vec<usize>,
     /// What it has in common with others.
     pub common: Option<serde_json::Value>,
+    /// The stage whose work it ends (split); it does not stand in the file.
+    pub rest_of: Option<usize>,
 }
 
 /// The node that does a stage's work, and which part of the node's answer is the stage's.
@@ -93,6 +95,7 @@ impl StageDraft {
             parts: Vec::new(),
             aliases: Vec::new(),
             common: None,
+            rest_of: None,
         }
     }
 

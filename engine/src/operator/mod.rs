@@ -11,6 +11,7 @@
 mod batch;
 mod context;
 mod depot;
+mod disk;
 mod error;
 mod item;
 mod kind;
@@ -25,12 +26,13 @@ mod value;
 pub use batch::{BatchError, Batched, Batcher, Unit};
 pub use context::{BuildContext, Finding, Model, Models, Placement, Setting, Store, Stores, Wish};
 pub use depot::Depot;
+pub use disk::{Disk, DiskBudget, DiskSpace};
 pub use error::{ErrorKind, OperatorError};
 pub use item::{Call, Deadline, Item, Row};
 pub use kind::PortKind;
 pub use params::{Fallback, ParamSpec, ParamType, ParamValue, Params};
 pub use planner::{Common, Cost, Planner, RowKey};
-pub use registry::{Registry, ResourceChecks};
+pub use registry::{Continuation, Registry, ResourceChecks, StoreProblem};
 pub use spec::{Executor, OperatorSpec, Ports, Signature};
 pub use traits::{
     AsyncTransform, Delivered, Document, Gather, Operator, Sink, Source, SourceRow, Transform,

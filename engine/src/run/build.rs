@@ -7,8 +7,9 @@ use super::executors::{BatchLine, Lane, Pool, Services, StageRuntime, Work};
 use super::panics::{self, EXECUTOR_THREAD};
 use super::scratch::Scratch;
 use super::{RunError, RunErrorKind};
+use crate::observe::{Observer, Tally};
 use crate::operator::{
-    Batcher, BuildContext, Depot, Executor, Operator, OperatorError, Setting, Sink, Source,
+    Batcher, BuildContext, Depot, Disk, Executor, Operator, OperatorError, Setting, Sink, Source,
 };
 use crate::plan::{Plan, Stage, StageIndex};
 
@@ -64,7 +65,13 @@ pub(super) fn ends(plan: &Plan) -> Result<Ends, RunError> {
 }
 
 /// Builds all operators; source and sinks only where `holds_ends`.
-pub(super) fn build(plan: &Plan, scratch: &Scratch, holds_ends: bool) -> Result<Built, RunError> {
+pub(super) fn build(
+    plan: &Plan,
+    scratch: &Scratch,
+    disk: &Disk,
+    observer: &Observer,
+    holds_ends: bool,
+) -> Result<Built, RunError> {
     let mut built = Built::default();
     let depot = Depot::default();
     for (rank, index) in plan.order.iter().enumerate() {
@@ -79,7 +86,8 @@ pub(super) fn build(plan: &Plan, scratch: &Scratch, holds_ends: bool) -> Result<
                 "no folder for temporary files can be made: {error}"
             ))
         })?;
-        match build_stage(plan, stage, &folder, &depot).map_err(failed)? {
+        let tally = observer.stage(rank).tally();
+        match build_stage(plan, stage, &folder, &depot, disk, tally).map_err(failed)? {
             Operator::Source(source) => built.source = Some(source),
             Operator::Sink(sink) => built.sinks.push((*index, sink)),
             Operator::Transform(work) => built.work.push((*index, Work::Transform(work))),
@@ -98,6 +106,8 @@ fn build_stage(
     stage: &Stage,
     scratch: &Path,
     depot: &Depot,
+    disk: &Disk,
+    tally: &Tally,
 ) -> Result<Operator, String> {
     let base = BuildContext {
         setting: Setting {
@@ -113,6 +123,8 @@ fn build_stage(
         depot,
         placement: &stage.placement,
         scratch,
+        disk,
+        tally,
     };
     let operator = quietly(
         || match (stage.parts.as_slice(), stage.spec.planner.common) {

@@ -23,6 +23,8 @@ impl Hasher for Spread {
 
     fn write_u64(&mut self, number: u64) {
         // Fibonacci hashing: the golden ratio's bits.
-        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+        self.0 = (self.0 ^ number)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(32);
     }
 }

@@ -96,6 +96,13 @@ fn bounds(plan: &Plan) -> Vec<(&'static str, String)> {
             ),
         ),
         (
+            "disk",
+            format!(
+                "{} a process for downloaded files",
+                format_bytes(limits.disk_bytes)
+            ),
+        ),
+        (
             "epochs",
             format!(
                 "{} each, at most {} open",
