@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod chance;
+mod clips;
 mod dataset;
 mod error;
 mod generate;
