@@ -11,6 +11,7 @@ mod chance;
 mod clips;
 mod dataset;
 mod error;
+mod fit_combine;
 mod generate;
 mod regions;
 mod sources;
@@ -34,6 +35,8 @@ enum Command {
     Regions(regions::Args),
     /// Says how well each signal tells the labels of a cache apart
     Validate(validate::Args),
+    /// Fits the rule that lets a decision rest on a network and on signals
+    FitCombine(fit_combine::Args),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Regions(args) => regions::run(&args),
         Command::Validate(args) => validate::run(&args),
+        Command::FitCombine(args) => fit_combine::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
