@@ -7,12 +7,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod augment;
 mod chance;
 mod clips;
 mod dataset;
 mod error;
 mod fit_combine;
 mod generate;
+mod ranking;
 mod regions;
 mod sources;
 mod train;
