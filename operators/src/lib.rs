@@ -10,6 +10,7 @@ pub mod demand;
 pub mod kinds;
 pub mod media;
 pub mod regions;
+pub mod rule;
 pub mod signals;
 pub mod stores;
 pub mod tables;
@@ -24,6 +25,7 @@ mod videos;
 
 pub mod aggregate;
 pub mod classify;
+pub mod combine;
 pub mod crop_upload;
 pub mod decode;
 pub mod detect_regions;
@@ -52,6 +54,7 @@ pub fn registry() -> Registry {
             &reverse::REVERSE,
             &classify::CLASSIFY,
             &measure::MEASURE,
+            &combine::COMBINE,
             &aggregate::AGGREGATE,
             &write_table::WRITE_TABLE,
         ],

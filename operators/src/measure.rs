@@ -30,6 +30,35 @@ on the wrong side of one, and `reasons` says which.
 | `frozen` | share of the frames that repeat the one before them | 0 to 1 |
 | `affine_residual` | share of the change between frames (17 at most, spread evenly) that no motion of the picture as a whole explains, median over them; low with motion means a camera simulated on a still picture | 0 to 1 |
 
+These are computed if nothing is said. Further ones, by name (px are those of the fit, whose longer side is at most 128):
+
+| signal | what it is | range |
+|---|---|---|
+| `misfit`, `misfit_high`, `misfit_peak` | how far blocks lie from where the best motion of the whole picture puts them: the middle block, the one at 90 %, and that one in the worst tenth of the clip | px, from 0; real motion leaves 0.4 and more |
+| `astray` | share of blocks that are more than half a pixel out of place | 0 to 1 |
+| `residual_low`, `residual_high` | `affine_residual` at 10 % and 90 % of the pairs, cuts left out | 0 to 1 |
+| `camera_motion`, `camera_turn` | how far the fitted motion moves the picture, and how far zoom and turn move its border | px, from 0 |
+| `camera_roughness` | change of that motion from pair to pair over its length | from 0; a glide is under 0.2, a hand near 1 |
+| `jump`, `colour_jump` | largest change of luma and of colours over the usual one | powers of 2, 0 to 12 |
+| `busy` | share of the changes over half of the largest | 0 to 1 |
+| `unevenness` | how unevenly the luma changes; stutter raises it | 0 to 2 |
+| `flicker`, `light_span` | jerks and range of the brightness | 0 to 1 |
+| `colour_change`, `colour_drift` | largest and mean change of the histogram of colours | 0 to 1 |
+| `saturation`, `one_hue` | how strong colours are, and how much one hue (or two that face each other) prevails | 0 to 1 |
+| `colourfulness` | Hasler and Süsstrunk's | levels; 30 is usual |
+| `standing_edges`, `still_share` | share of the edges that never move, and of the picture that hardly changes while the rest does | 0 to 1 |
+| `motion_top`, `motion_left` | where it moves: above against below, left against right | -1 to 1 |
+| `upright` | steps across over steps down | powers of 2; above 0 upright edges prevail |
+| `vertical_edges`, `level_edges` | share of the edges within 12° of upright, of level | 0 to 1 |
+| `light_top`, `light_left`, `detail_top`, `detail_left`, `blue_top`, `blue_left` | light, detail and blueness of one outer third against the other | -1 to 1 |
+| `mirror_x`, `mirror_y`, `repeat_x`, `repeat_y` | correlation of one half with the other, mirrored or as it is | -1 to 1 |
+| `fall_off`, `wide_fall_off` | how much more pixels differ 2 apart than 1, and 4 than 2 | powers of 2; blur raises it to 2 |
+| `shadows`, `highlights` | share of crushed and of blown pixels | 0 to 1 |
+| `entropy` | of the luma | 0 to 8 bits |
+| `missing_levels`, `span` | gaps in the luma's histogram; its width | 0 to 1 |
+| `flat` | share of the 8 x 8 blocks without any detail | 0 to 1 |
+| `combing` | how much odd rows differ from even ones | powers of 2; above 0.5 is interlaced |
+
 A signal that cannot be computed is `null`, and no threshold on it rejects: change of a single frame, sharpness of a flat \
 picture, `affine_residual` without motion. Frames that stand several times because a span is short count once. The numbers \
 depend on the size at which the clip is sampled, so thresholds hold for one size.",
@@ -54,21 +83,12 @@ depend on the size at which the clip is sampled, so thresholds hold for one size
         },
         ParamSpec {
             name: "signals",
-            ty: ParamType::List(&ParamType::Choice(&[
-                "sharpness",
-                "blockiness",
-                "brightness",
-                "contrast",
-                "noise",
-                "motion",
-                "frozen",
-                "affine_residual",
-            ])),
+            ty: ParamType::List(&ParamType::Choice(Signal::NAMES)),
             fallback: Fallback::Is(
                 "[sharpness, blockiness, brightness, contrast, noise, motion, frozen, affine_residual]",
             ),
             unit: None,
-            doc: "The signals to compute; rows hold them in the fixed order of the table.",
+            doc: "The signals to compute; rows hold them in the fixed order of the tables.",
         },
         threshold("min_sharpness", 4.5, None, "Rejects clips softer than this."),
         threshold(
@@ -189,7 +209,7 @@ fn thresholds(params: &Params) -> Vec<Threshold> {
 fn wanted(params: &Params) -> Vec<Signal> {
     let named = params.texts("signals");
     let is_named = |signal: &Signal| named.contains(&signal.name());
-    Signal::ALL.into_iter().filter(is_named).collect()
+    Signal::ALL.iter().copied().filter(is_named).collect()
 }
 
 fn check(setting: &Setting<'_>) -> Vec<Finding> {
@@ -268,7 +288,7 @@ impl Measure {
             .map(|(signal, value)| {
                 (
                     *signal,
-                    value.map(|value| rounded(value, decimals(*signal))),
+                    value.map(|value| rounded(value, signal.decimals())),
                 )
             })
             .collect();
@@ -309,16 +329,6 @@ impl Threshold {
         };
         let name = self.signal.name();
         wrong.then(|| format!("{name} {value} {sign} {} {}", self.param, self.value))
-    }
-}
-
-/// Decimals that rows show: about three digits of the smallest value that tells anything.
-fn decimals(signal: Signal) -> i32 {
-    match signal {
-        Signal::Noise | Signal::Blockiness => 3,
-        Signal::Sharpness | Signal::Brightness | Signal::Contrast => 4,
-        Signal::Frozen | Signal::AffineResidual => 4,
-        Signal::Motion => 5,
     }
 }
 
@@ -373,7 +383,7 @@ mod tests {
     }
 
     fn all() -> Vec<&'static str> {
-        Signal::ALL.map(Signal::name).to_vec()
+        Signal::NAMES.to_vec()
     }
 
     fn with_setting<T>(params: &Params, inputs: &[PortKind], run: impl FnOnce(Setting) -> T) -> T {
@@ -537,9 +547,8 @@ mod tests {
             thresholds.len()
         );
         let choices = MEASURE.param("signals").map(|param| param.ty);
-        let names = Signal::ALL.map(Signal::name);
         assert!(
-            matches!(choices, Some(ParamType::List(ParamType::Choice(choices))) if *choices == names)
+            matches!(choices, Some(ParamType::List(ParamType::Choice(choices))) if *choices == Signal::NAMES)
         );
     }
 
