@@ -79,15 +79,6 @@ impl Canvas {
     pub fn size(&self) -> (usize, usize) {
         (self.w, self.h)
     }
-
-    /// The same on its side.
-    pub fn turned(&self) -> Self {
-        Self {
-            w: self.h,
-            h: self.w,
-            ..*self
-        }
-    }
 }
 
 /// A film with something done to each picture at its time.

@@ -6,7 +6,7 @@ use std::path::Path;
 use clipsieve_operators::media::{
     Clip, EncodeOptions, Fit, Frame, Interrupt, Request, Span, decode, frames_to_file,
 };
-use clipsieve_operators::signals::signal::{Signal, measure};
+use clipsieve_operators::signals::signal::{Signal, measure_both};
 use ndarray::{Array3, Array4, s};
 
 use super::damage::damaged;
@@ -67,25 +67,6 @@ pub const DETAIL: Request = Request {
     frames: 8,
     fit: Fit::Middle { side: 384 },
 };
-
-/// Whether a signal is measured on [`DETAIL`]: what is seen only pixel by pixel. The others are measured on [`DENSE`].
-fn is_detail(signal: Signal) -> bool {
-    matches!(
-        signal,
-        Signal::Sharpness
-            | Signal::Blockiness
-            | Signal::Noise
-            | Signal::FallOff
-            | Signal::WideFallOff
-            | Signal::Shadows
-            | Signal::Highlights
-            | Signal::Entropy
-            | Signal::MissingLevels
-            | Signal::Span
-            | Signal::Flat
-            | Signal::Combing
-    )
-}
 
 /// The names of a cache's columns.
 pub fn names(tasks: Tasks, seed: u64) -> Names {
@@ -303,17 +284,7 @@ fn stacked(frames: &[Frame], size: usize) -> Array4<u8> {
 
 /// The signals of a sample, in the order of [`names`].
 fn signals(dense: &Clip, detail: &Clip) -> Vec<f32> {
-    let (fine, coarse): (Vec<Signal>, Vec<Signal>) =
-        Signal::ALL.iter().partition(|signal| is_detail(**signal));
-    let measured = [
-        (measure(&detail.frames, &fine), fine),
-        (measure(&dense.frames, &coarse), coarse),
-    ];
-    let mut values = vec![f32::NAN; Signal::ALL.len()];
-    for (numbers, signals) in measured {
-        for (number, signal) in numbers.into_iter().zip(signals) {
-            values[signal as usize] = number.map_or(f32::NAN, |number| number as f32);
-        }
-    }
-    values
+    let measured = measure_both(&dense.frames, &detail.frames, Signal::ALL);
+    let number = |value: Option<f64>| value.map_or(f32::NAN, |value| value as f32);
+    measured.into_iter().map(number).collect()
 }
