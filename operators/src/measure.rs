@@ -34,8 +34,8 @@ These are computed if nothing is said. Further ones, by name (px are those of th
 
 | signal | what it is | range |
 |---|---|---|
-| `misfit`, `misfit_high`, `misfit_peak` | how far blocks lie from where the best motion of the whole picture puts them: the middle block, the one at 90 %, and that one in the worst tenth of the clip | px, from 0; real motion leaves 0.4 and more |
-| `astray` | share of blocks that are more than half a pixel out of place | 0 to 1 |
+| `misfit`, `misfit_high`, `misfit_peak` | how far blocks lie from where the best motion of the whole picture puts them: the middle block, the one at 90 %, and that one in the worst tenth of the clip | px, from 0; a camera over a picture leaves under 0.1 |
+| `astray` | share of blocks that are more than 0.3 px out of place | 0 to 1 |
 | `residual_low`, `residual_high` | `affine_residual` at 10 % and 90 % of the pairs, cuts left out | 0 to 1 |
 | `camera_motion`, `camera_turn` | how far the fitted motion moves the picture, and how far zoom and turn move its border | px, from 0 |
 | `camera_roughness` | change of that motion from pair to pair over its length | from 0; a glide is under 0.2, a hand near 1 |
@@ -60,7 +60,7 @@ These are computed if nothing is said. Further ones, by name (px are those of th
 | `combing` | how much odd rows differ from even ones | powers of 2; above 0.5 is interlaced |
 
 With two inputs, both of the same span, what is seen only pixel by pixel is measured on the second: `sharpness`, `blockiness`, \
-`noise`, and the signals from `fall_off` on. Let the first show whole frames, many and small (`{ frames: 96, size: 160, fit: whole }`), \
+`noise`, and the signals from `fall_off` on. Let the first show whole frames, many and small (`{ frames: 96, size: 128, fit: whole }`), \
 and the second a few at the video's own size (`{ frames: 8, size: 384, fit: middle }`): the rules of the starter weights \
 were fitted on these.
 

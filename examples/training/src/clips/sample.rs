@@ -59,7 +59,7 @@ impl Tasks {
 pub const DENSE: Request = Request {
     span: Span::Video,
     frames: 96,
-    fit: Fit::Within { max_side: 160 },
+    fit: Fit::Within { max_side: 128 },
 };
 /// … and on a few at the video's own size.
 pub const DETAIL: Request = Request {
