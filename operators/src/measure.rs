@@ -2,13 +2,13 @@
 
 use clipsieve_engine::operator::{
     BuildContext, Call, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec,
-    Outcome, ParamSpec, ParamType, Params, Ports, Setting, Signature, Transform, Value,
+    Outcome, ParamSpec, ParamType, Params, Ports, Setting, Signature, Transform, Value, Wish,
 };
 use serde_json::{Map, Value as Json, json};
 
 use crate::kinds::{CLIP, CLIPS, Clips, VERDICT, Verdict, rounded};
 use crate::media::frames::Clip;
-use crate::signals::signal::{Signal, measure};
+use crate::signals::signal::{Signal, measure, measure_both};
 
 /// The `measure` operator.
 pub const MEASURE: OperatorSpec = OperatorSpec {
@@ -34,8 +34,8 @@ These are computed if nothing is said. Further ones, by name (px are those of th
 
 | signal | what it is | range |
 |---|---|---|
-| `misfit`, `misfit_high`, `misfit_peak` | how far blocks lie from where the best motion of the whole picture puts them: the middle block, the one at 90 %, and that one in the worst tenth of the clip | px, from 0; real motion leaves 0.4 and more |
-| `astray` | share of blocks that are more than half a pixel out of place | 0 to 1 |
+| `misfit`, `misfit_high`, `misfit_peak` | how far blocks lie from where the best motion of the whole picture puts them: the middle block, the one at 90 %, and that one in the worst tenth of the clip | px, from 0; a camera over a picture leaves under 0.1 |
+| `astray` | share of blocks that are more than 0.3 px out of place | 0 to 1 |
 | `residual_low`, `residual_high` | `affine_residual` at 10 % and 90 % of the pairs, cuts left out | 0 to 1 |
 | `camera_motion`, `camera_turn` | how far the fitted motion moves the picture, and how far zoom and turn move its border | px, from 0 |
 | `camera_roughness` | change of that motion from pair to pair over its length | from 0; a glide is under 0.2, a hand near 1 |
@@ -59,6 +59,11 @@ These are computed if nothing is said. Further ones, by name (px are those of th
 | `flat` | share of the 8 x 8 blocks without any detail | 0 to 1 |
 | `combing` | how much odd rows differ from even ones | powers of 2; above 0.5 is interlaced |
 
+With two inputs, both of the same span, what is seen only pixel by pixel is measured on the second: `sharpness`, `blockiness`, \
+`noise`, and the signals from `fall_off` on. Let the first show whole frames, many and small (`{ frames: 96, size: 128, fit: whole }`), \
+and the second a few at the video's own size (`{ frames: 8, size: 384, fit: middle }`): the rules of the starter weights \
+were fitted on these.
+
 A signal that cannot be computed is `null`, and no threshold on it rejects: change of a single frame, sharpness of a flat \
 picture, `affine_residual` without motion. Frames that stand several times because a span is short count once. The numbers \
 depend on the size at which the clip is sampled, so thresholds hold for one size.",
@@ -70,6 +75,14 @@ depend on the size at which the clip is sampled, so thresholds hold for one size
         },
         Signature {
             inputs: &[CLIPS],
+            output: Some(VERDICT),
+        },
+        Signature {
+            inputs: &[CLIP, CLIP],
+            output: Some(VERDICT),
+        },
+        Signature {
+            inputs: &[CLIPS, CLIPS],
             output: Some(VERDICT),
         },
     ]),
@@ -84,11 +97,9 @@ depend on the size at which the clip is sampled, so thresholds hold for one size
         ParamSpec {
             name: "signals",
             ty: ParamType::List(&ParamType::Choice(Signal::NAMES)),
-            fallback: Fallback::Is(
-                "[sharpness, blockiness, brightness, contrast, noise, motion, frozen, affine_residual]",
-            ),
+            fallback: Fallback::Absent,
             unit: None,
-            doc: "The signals to compute; rows hold them in the fixed order of the tables.",
+            doc: "The signals to compute; rows hold them in the fixed order of the tables. Default: what the `combine` stages behind it need, else the first table.",
         },
         threshold("min_sharpness", 4.5, None, "Rejects clips softer than this."),
         threshold(
@@ -205,15 +216,47 @@ fn thresholds(params: &Params) -> Vec<Threshold> {
     MEASURE.params.iter().filter_map(given).collect()
 }
 
-/// The signals to compute, each once, in the order of rows.
-fn wanted(params: &Params) -> Vec<Signal> {
+/// What is measured if nothing is said: enough to judge by thresholds.
+const USUAL: [Signal; 8] = [
+    Signal::Sharpness,
+    Signal::Blockiness,
+    Signal::Brightness,
+    Signal::Contrast,
+    Signal::Noise,
+    Signal::Motion,
+    Signal::Frozen,
+    Signal::AffineResidual,
+];
+
+/// The signals to compute, each once, in the order of rows: those that the file names; else those that thresholds and
+/// consumers need; else the usual ones.
+fn wanted(params: &Params, wishes: &[Wish]) -> Vec<Signal> {
+    if params.get("signals").is_none() {
+        let wished: Vec<&str> = wishes
+            .iter()
+            .filter_map(|wish| wish.wanted.get("signals")?.as_array())
+            .flatten()
+            .filter_map(Json::as_str)
+            .collect();
+        if wished.is_empty() {
+            return USUAL.to_vec();
+        }
+        let thresholds = thresholds(params);
+        let is_wished = |signal: &Signal| {
+            wished.contains(&signal.name())
+                || thresholds
+                    .iter()
+                    .any(|threshold| threshold.signal == *signal)
+        };
+        return Signal::ALL.iter().copied().filter(is_wished).collect();
+    }
     let named = params.texts("signals");
     let is_named = |signal: &Signal| named.contains(&signal.name());
     Signal::ALL.iter().copied().filter(is_named).collect()
 }
 
 fn check(setting: &Setting<'_>) -> Vec<Finding> {
-    let wanted = wanted(setting.params);
+    let wanted = wanted(setting.params, &[]);
     let mut findings = Vec::new();
     if wanted.is_empty() {
         findings.push(
@@ -224,7 +267,7 @@ fn check(setting: &Setting<'_>) -> Vec<Finding> {
     let thresholds = thresholds(setting.params);
     for threshold in &thresholds {
         let name = threshold.signal.name();
-        if !wanted.contains(&threshold.signal) {
+        if setting.params.get("signals").is_some() && !wanted.contains(&threshold.signal) {
             findings.push(
                 Finding::param(
                     threshold.param,
@@ -255,14 +298,14 @@ fn check(setting: &Setting<'_>) -> Vec<Finding> {
 
 fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
     let params = context.setting.params;
-    let default_key = if context.setting.inputs == [CLIPS] {
+    let default_key = if context.setting.inputs.first() == Some(&CLIPS) {
         "seg_measure"
     } else {
         INNER_KEY
     };
     Ok(Operator::Transform(Box::new(Measure {
         key: params.opt_text("key").unwrap_or(default_key).to_owned(),
-        signals: wanted(params),
+        signals: wanted(params, context.wishes),
         thresholds: thresholds(params),
     })))
 }
@@ -278,8 +321,11 @@ struct Measure {
 
 impl Measure {
     /// What the row says of a clip: `{"result": {signal: number}, "label", "reasons"}`.
-    fn judge(&self, clip: &Clip) -> Map<String, Json> {
-        let measured = measure(&clip.frames, &self.signals);
+    fn judge(&self, clip: &Clip, fine: Option<&Clip>) -> Map<String, Json> {
+        let measured = match fine {
+            Some(fine) => measure_both(&clip.frames, &fine.frames, &self.signals),
+            None => measure(&clip.frames, &self.signals),
+        };
         // Judged as written, so that a row and its verdict cannot disagree in the last digit.
         let measured: Vec<(Signal, Option<f64>)> = self
             .signals
@@ -334,22 +380,35 @@ impl Threshold {
 
 impl Transform for Measure {
     fn apply(&self, _call: &Call, inputs: &[Value]) -> Result<Outcome, OperatorError> {
-        let [input] = inputs else {
-            return Err(OperatorError::internal(format!(
-                "measure takes one input, not {}",
-                inputs.len()
-            )));
+        let (input, fine) = match inputs {
+            [input] => (input, None),
+            [input, fine] => (input, Some(fine)),
+            _ => {
+                return Err(OperatorError::internal(format!(
+                    "measure takes one or two inputs, not {}",
+                    inputs.len()
+                )));
+            }
         };
         let verdict = if input.is::<Clip>() {
             Verdict {
                 key: self.key.clone(),
-                body: self.judge(input.get()?),
+                body: self.judge(input.get()?, fine.map(Value::get).transpose()?),
             }
         } else {
             let Clips(clips) = input.get()?;
-            let judged = clips
-                .iter()
-                .map(|clip| (clip, Json::Object(self.judge(clip))));
+            let fine: Option<&Clips> = fine.map(Value::get).transpose()?;
+            if let Some(Clips(fine)) = fine
+                && fine.len() != clips.len()
+            {
+                return Err(OperatorError::bad_input(
+                    "its two inputs have other windows: give both the same length and stride",
+                ));
+            }
+            let judged = clips.iter().enumerate().map(|(index, clip)| {
+                let fine = fine.and_then(|Clips(fine)| fine.get(index));
+                (clip, Json::Object(self.judge(clip, fine)))
+            });
             Verdict::of_segments(self.key.clone(), INNER_KEY, judged)
         };
         Ok(Outcome::value(verdict))
@@ -397,6 +456,14 @@ mod tests {
     }
 
     fn apply(params: &Params, kind: PortKind, input: Value) -> Result<Verdict, OperatorError> {
+        apply_all(params, &[kind], &[input])
+    }
+
+    fn apply_all(
+        params: &Params,
+        kinds: &[PortKind],
+        inputs: &[Value],
+    ) -> Result<Verdict, OperatorError> {
         let placement = Placement {
             executor: Executor::Cpu,
             device: None,
@@ -404,7 +471,7 @@ mod tests {
             acquire_timeout: Duration::ZERO,
             threads: 1,
         };
-        let operator = with_setting(params, &[kind], |setting| {
+        let operator = with_setting(params, kinds, |setting| {
             build(&BuildContext {
                 setting,
                 demand: None,
@@ -423,7 +490,7 @@ mod tests {
             attempt: 1,
             deadline: Deadline::never(),
         };
-        match operator.apply(&call, &[input])? {
+        match operator.apply(&call, inputs)? {
             Outcome::Value(value) => value.get::<Verdict>().cloned(),
             Outcome::Skipped(why) => panic!("skipped: {why}"),
         }
@@ -459,7 +526,9 @@ mod tests {
         assert_eq!(body["reasons"], json!([]));
         let result = body["result"].as_object().expect("an object");
         assert!(result.keys().eq(all().iter().copied()), "{result:?}");
-        assert!(result.values().all(Json::is_number), "{result:?}");
+        for signal in USUAL {
+            assert!(result[signal.name()].is_number(), "{result:?}");
+        }
         assert_eq!(
             body,
             judged(&params(&all(), &[]), 4),
@@ -526,6 +595,51 @@ mod tests {
                 .key,
             "quality"
         );
+    }
+
+    #[test]
+    fn without_names_consumers_say_what_is_measured() {
+        let names = |params: &Params, wishes: &[Wish]| -> Vec<&'static str> {
+            wanted(params, wishes)
+                .into_iter()
+                .map(Signal::name)
+                .collect()
+        };
+        let mut params = Params::default();
+        assert_eq!(names(&params, &[]), USUAL.map(Signal::name));
+        let wish = |signals: Json| Wish {
+            stage: "combined".to_owned(),
+            wanted: json!({ "signals": signals }),
+        };
+        let wishes = [wish(json!(["misfit", "motion"])), wish(json!(["flat"]))];
+        assert_eq!(names(&params, &wishes), ["motion", "misfit", "flat"]);
+        params.insert("min_sharpness", ParamValue::Float(0.1));
+        assert_eq!(
+            names(&params, &wishes),
+            ["sharpness", "motion", "misfit", "flat"]
+        );
+    }
+
+    #[test]
+    fn of_two_clips_the_second_is_for_fine_detail() {
+        let both = params(&["motion", "noise"], &[]);
+        let whole = judged(&params(&["motion"], &[]), 4);
+        let said = apply_all(
+            &both,
+            &[CLIP, CLIP],
+            &[Value::new(clip(4)), Value::new(clip(1))],
+        );
+        let said = said.expect("measured");
+        assert_eq!(said.key, "measure");
+        assert_eq!(
+            said.body["result"]["motion"], whole["result"]["motion"],
+            "of the first: one frame has none"
+        );
+        let windows = |count| Value::new(Clips(Arc::new(vec![clip(3); count])));
+        let uneven = apply_all(&both, &[CLIPS, CLIPS], &[windows(2), windows(3)]);
+        assert!(uneven.is_err());
+        let even = apply_all(&both, &[CLIPS, CLIPS], &[windows(2), windows(2)]);
+        assert_eq!(even.expect("measured").key, "seg_measure");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+use clipsieve_models::ModelConfig;
 use clipsieve_operators::rule::{Input, NETWORK, RULE_FILE, Rule, Tree, log_odds};
 use serde::Deserialize;
 
@@ -45,7 +46,7 @@ pub struct Args {
     /// Folder of the model, which gets `combine.json`; without it nothing is written
     #[arg(long)]
     out: Option<PathBuf>,
-    /// The label whose probability the rule gives [default: the task]
+    /// The label whose probability the rule gives [default: the model's last]
     #[arg(long)]
     label: Option<String>,
 }
@@ -108,7 +109,11 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let (_, rounds) = best.unwrap_or((0.0, 0));
     by_kind(&clips, &out_of_fold(&clips, &kept, rounds));
     let whole: Vec<&Clip> = clips.iter().collect();
-    let label = args.label.clone().unwrap_or_else(|| args.task.clone());
+    let label = match (&args.label, &args.out) {
+        (Some(label), _) => label.clone(),
+        (None, Some(folder)) => ModelConfig::read(folder)?.labels.pop().unwrap_or_default(),
+        (None, None) => args.task.clone(),
+    };
     let rule = Fit::of(&whole, &kept, rounds).rule(&label, &names);
     let names: Vec<&str> = rule
         .inputs

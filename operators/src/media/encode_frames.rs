@@ -114,3 +114,71 @@ fn picture_of(rgb: ArrayView3<'_, u8>) -> frame::Video {
     }
     picture
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array3;
+
+    use super::*;
+    use crate::media::{Fit, Request, Span, decode};
+
+    #[test]
+    fn frames_come_back_as_they_were_written_in_number_time_and_colour() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("made.mp4");
+        let frames: Vec<Array3<u8>> = (0..9)
+            .map(|k| Array3::from_shape_fn((48, 80, 3), |(_, x, c)| [40 + 20 * k, 120, x as u8][c]))
+            .collect();
+        let options = EncodeOptions {
+            quality: 4,
+            ..EncodeOptions::default()
+        };
+        let never = Interrupt::never();
+        let views = || frames.iter().map(|frame| frame.view());
+        let made = frames_to_file(views(), (6, 1), &path, &options, &never).expect("written");
+        assert_eq!((made.width, made.height, made.frames), (80, 48, 9));
+        let request = Request {
+            span: Span::Video,
+            frames: 9,
+            fit: Fit::Native,
+        };
+        let decoded = decode(&path, None, &[request], &never).expect("decodes");
+        assert_eq!(decoded.frames_decoded, 9);
+        assert!((decoded.duration_seconds - 1.5).abs() < 0.01);
+        for (written, read) in frames.iter().zip(&decoded.clips[0][0].frames) {
+            let off = written
+                .iter()
+                .zip(read.iter())
+                .map(|(a, b)| f64::from(a.abs_diff(*b)));
+            assert!(off.sum::<f64>() / (written.len() as f64) < 5.0);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_says_why_and_leaves_no_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (even, odd, other) = (
+            Array3::zeros((16, 16, 3)),
+            Array3::zeros((16, 15, 3)),
+            Array3::zeros((16, 18, 3)),
+        );
+        let path = folder.path().join("made.mp4");
+        let write = |frames: &[&Array3<u8>], fps| {
+            let views = frames.iter().map(|frame| frame.view());
+            frames_to_file(
+                views,
+                fps,
+                &path,
+                &EncodeOptions::default(),
+                &Interrupt::never(),
+            )
+            .expect_err("refused")
+            .to_string()
+        };
+        assert!(write(&[], (5, 1)).contains("no frames"));
+        assert!(write(&[&odd], (5, 1)).contains("even"));
+        assert!(write(&[&even, &other], (5, 1)).contains("one size"));
+        assert!(write(&[&even], (0, 1)).contains("frame rate"));
+        assert!(!path.exists());
+    }
+}

@@ -311,6 +311,22 @@ mod tests {
     }
 
     #[test]
+    fn the_middle_is_cut_out_as_it_is() {
+        let middle = Fit::Middle { side: 384 };
+        let target = middle.target(1280, 720);
+        assert_eq!(target.resized, (1280, 720));
+        let kept = CropRect {
+            x: 448,
+            y: 168,
+            width: 384,
+            height: 384,
+        };
+        assert_eq!(target.kept, kept);
+        assert_eq!(middle.target(320, 384).kept, CropRect::whole(320, 384));
+        assert!(middle.target(387, 385).kept.is_inside(387, 385));
+    }
+
+    #[test]
     fn impossible_fits_are_refused() {
         let path = Path::new("a.mp4");
         let message = Fit::ResizeShort {

@@ -132,8 +132,8 @@ pub struct Fit {
 /// Side of the blocks whose misplacement is measured, in pixels of the fit.
 const BLOCK_PX: usize = 10;
 
-/// Steps below this many levels a pixel are not told from noise: what is flat is nowhere out of place.
-const LEAST_STEP_LEVELS: f64 = 2.0;
+/// Blocks whose steps are weaker than this many levels a pixel in some direction are not told from noise.
+const LEAST_STEP_LEVELS: f64 = 1.5;
 
 /// The best affine motion from one frame to the next with what it leaves; `None` as for [`residual`].
 pub fn fit(before: &Pyramid, after: &Pyramid) -> Option<Fit> {
@@ -305,41 +305,57 @@ impl Level {
         Some(off.sum::<f64>() / count)
     }
 
-    /// How far blocks of `after` are from where the map puts those of this picture: the mean difference that is left
-    /// (its own mean taken out, so that light does not count) over the mean step from pixel to pixel, in order.
+    /// How far blocks of `after` are from where the map puts those of this picture, in pixels, in order: the shift that
+    /// explains best what is left of each block (Lucas and Kanade), its mean taken out, so that light does not count.
+    /// Blocks without steps in two directions say nothing and are left out.
     fn misplaced(&self, after: &Level, map: &Affine) -> Vec<f64> {
         let mut found = Vec::new();
         for top in (1..self.height.saturating_sub(BLOCK_PX)).step_by(BLOCK_PX) {
             for left in (1..self.width.saturating_sub(BLOCK_PX)).step_by(BLOCK_PX) {
-                let mut off = [0.0f32; BLOCK_PX * BLOCK_PX];
-                let (mut steps, mut count) = (0.0f32, 0usize);
-                for y in top..top + BLOCK_PX {
-                    for x in left..left + BLOCK_PX {
-                        let Some(target) = self.target(map, x, y) else {
-                            continue;
-                        };
-                        let at = y * self.width + x;
-                        off[count] = after.sample(target) - self.data[at];
-                        count += 1;
-                        let (gx, gy) = (
-                            (self.data[at + 1] - self.data[at - 1]) / 2.0,
-                            (self.data[at + self.width] - self.data[at - self.width]) / 2.0,
-                        );
-                        steps += (gx * gx + gy * gy).sqrt();
-                    }
-                }
-                if count * 2 < off.len() {
-                    continue;
-                }
-                let off = &off[..count];
-                let mean = off.iter().sum::<f32>() / count as f32;
-                let left_over = off.iter().map(|off| (off - mean).abs()).sum::<f32>();
-                let steps = (f64::from(steps) / count as f64).max(LEAST_STEP_LEVELS);
-                found.push(f64::from(left_over) / count as f64 / steps);
+                found.extend(self.block_shift(after, map, left, top));
             }
         }
         found.sort_unstable_by(f64::total_cmp);
         found
+    }
+
+    /// The length of the shift of one block, if it can be told.
+    fn block_shift(&self, after: &Level, map: &Affine, left: usize, top: usize) -> Option<f64> {
+        // Sums of gx, gy, off and of their products.
+        let mut sums = [0.0f64; 8];
+        let mut count = 0usize;
+        for y in top..top + BLOCK_PX {
+            for x in left..left + BLOCK_PX {
+                let Some(target) = self.target(map, x, y) else {
+                    continue;
+                };
+                let at = y * self.width + x;
+                let off = after.sample(target) - self.data[at];
+                let gx = (self.data[at + 1] - self.data[at - 1]) / 2.0;
+                let gy = (self.data[at + self.width] - self.data[at - self.width]) / 2.0;
+                count += 1;
+                let terms = [gx, gy, off, gx * gx, gx * gy, gy * gy, gx * off, gy * off];
+                for (sum, term) in sums.iter_mut().zip(terms) {
+                    *sum += f64::from(term);
+                }
+            }
+        }
+        if count * 2 < BLOCK_PX * BLOCK_PX {
+            return None;
+        }
+        let [gx, gy, off, xx, xy, yy, xo, yo] = sums.map(|sum| sum / count as f64);
+        let (xx, xy, yy) = (xx - gx * gx, xy - gx * gy, yy - gy * gy);
+        let (xo, yo) = (xo - gx * off, yo - gy * off);
+        let (half, root) = ((xx + yy) / 2.0, ((xx - yy).powi(2) / 4.0 + xy * xy).sqrt());
+        if half - root < LEAST_STEP_LEVELS * LEAST_STEP_LEVELS {
+            return None;
+        }
+        let determinant = xx * yy - xy * xy;
+        let (dx, dy) = (
+            (yy * xo - xy * yo) / determinant,
+            (xx * yo - xy * xo) / determinant,
+        );
+        Some(dx.hypot(dy).min(BLOCK_PX as f64))
     }
 
     /// Mean absolute difference under this map, gain and offset fitted, in levels.

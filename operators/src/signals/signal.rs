@@ -125,6 +125,12 @@ impl Signal {
             .find(|signal| signal.name() == name)
     }
 
+    /// Whether it is seen only pixel by pixel: best measured on frames that were not resized.
+    pub fn is_fine(self) -> bool {
+        use Signal::*;
+        matches!(self, Sharpness | Blockiness | Noise) || self.group() == Group::Texture
+    }
+
     /// The number of a clip from those of its frames or pairs of frames.
     fn of_all(self, values: &mut [f64]) -> Option<f64> {
         match self {
@@ -152,6 +158,26 @@ pub fn measure(frames: &[Frame], wanted: &[Signal]) -> Vec<Option<f64>> {
         notes.push(frame, is_fitted);
     }
     notes.numbers(wanted)
+}
+
+/// The wanted signals of a clip that is there twice: small and whole with many frames, and [fine](Signal::is_fine) with few.
+/// In the order asked for; `None` as for [`measure`].
+pub fn measure_both(whole: &[Frame], fine: &[Frame], wanted: &[Signal]) -> Vec<Option<f64>> {
+    let (of_fine, of_whole): (Vec<Signal>, Vec<Signal>) =
+        wanted.iter().partition(|signal| signal.is_fine());
+    let (mut fine, mut whole) = (
+        measure(fine, &of_fine).into_iter(),
+        measure(whole, &of_whole).into_iter(),
+    );
+    let of = |signal: &Signal| {
+        let values = if signal.is_fine() {
+            &mut fine
+        } else {
+            &mut whole
+        };
+        values.next().flatten()
+    };
+    wanted.iter().map(of).collect()
 }
 
 /// What is noted frame by frame. Two luma planes at most are held, and the small pyramids of the fit.
@@ -405,6 +431,20 @@ mod tests {
             ]
         );
         assert!(values(&[]).iter().all(Option::is_none));
+    }
+
+    #[test]
+    fn of_a_clip_that_is_there_twice_each_signal_looks_at_the_right_one() {
+        let (whole, fine) = ([frame(0), frame(5)], [frame(9)]);
+        let wanted = [Signal::Motion, Signal::Noise, Signal::LightTop];
+        assert_eq!(
+            measure_both(&whole, &fine, &wanted),
+            [
+                measure(&whole, &[Signal::Motion])[0],
+                measure(&fine, &[Signal::Noise])[0],
+                measure(&whole, &[Signal::LightTop])[0]
+            ]
+        );
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub struct Canvas {
 }
 
 /// Pixels that a clip costs at most, all frames together: most are cheap, some are large.
-const PIXELS: [(f32, f32); 3] = [(0.6, 2.2e6), (0.3, 4.0e6), (0.1, 8.0e6)];
+const PIXELS: [(f32, f32); 3] = [(0.68, 1.6e6), (0.24, 3.2e6), (0.08, 7.0e6)];
 
 impl Canvas {
     /// A size, rate and length by chance; good and bad clips draw from the same.
@@ -78,15 +78,6 @@ impl Canvas {
     /// Its size.
     pub fn size(&self) -> (usize, usize) {
         (self.w, self.h)
-    }
-
-    /// The same on its side.
-    pub fn turned(&self) -> Self {
-        Self {
-            w: self.h,
-            h: self.w,
-            ..*self
-        }
     }
 }
 

@@ -134,20 +134,6 @@ impl Picture {
         self
     }
 
-    /// Top for bottom.
-    pub fn upended(&self) -> Self {
-        Self {
-            px: self
-                .px
-                .chunks_exact(self.w)
-                .rev()
-                .flatten()
-                .copied()
-                .collect(),
-            ..*self
-        }
-    }
-
     /// Turned clockwise by so many quarters.
     pub fn turned(&self, quarters: usize) -> Self {
         let (w, h) = (self.w, self.h);
@@ -310,16 +296,6 @@ impl Picture {
         }
         self.box_blurred(r).box_blurred(r).box_blurred(r)
     }
-
-    /// The mean colour.
-    pub fn mean(&self) -> [u8; 3] {
-        let mut sums = [0u64; 3];
-        for rgb in self.px.iter().step_by(7) {
-            (0..3).for_each(|c| sums[c] += u64::from(rgb[c]));
-        }
-        let count = self.px.len().div_ceil(7).max(1) as u64;
-        sums.map(|sum| (sum / count) as u8)
-    }
 }
 
 /// `share` of 256 of b over a.
@@ -374,7 +350,6 @@ mod tests {
             "clockwise: the left edge comes up"
         );
         assert_eq!(picture.clone().mirrored().mirrored(), picture);
-        assert_eq!(picture.turned(2), picture.upended().mirrored());
     }
 
     #[test]

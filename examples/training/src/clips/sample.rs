@@ -6,7 +6,7 @@ use std::path::Path;
 use clipsieve_operators::media::{
     Clip, EncodeOptions, Fit, Frame, Interrupt, Request, Span, decode, frames_to_file,
 };
-use clipsieve_operators::signals::signal::{Signal, measure};
+use clipsieve_operators::signals::signal::{Signal, measure_both};
 use ndarray::{Array3, Array4, s};
 
 use super::damage::damaged;
@@ -59,7 +59,7 @@ impl Tasks {
 pub const DENSE: Request = Request {
     span: Span::Video,
     frames: 96,
-    fit: Fit::Within { max_side: 160 },
+    fit: Fit::Within { max_side: 128 },
 };
 /// … and on a few at the video's own size.
 pub const DETAIL: Request = Request {
@@ -67,25 +67,6 @@ pub const DETAIL: Request = Request {
     frames: 8,
     fit: Fit::Middle { side: 384 },
 };
-
-/// Whether a signal is measured on [`DETAIL`]: what is seen only pixel by pixel. The others are measured on [`DENSE`].
-fn is_detail(signal: Signal) -> bool {
-    matches!(
-        signal,
-        Signal::Sharpness
-            | Signal::Blockiness
-            | Signal::Noise
-            | Signal::FallOff
-            | Signal::WideFallOff
-            | Signal::Shadows
-            | Signal::Highlights
-            | Signal::Entropy
-            | Signal::MissingLevels
-            | Signal::Span
-            | Signal::Flat
-            | Signal::Combing
-    )
-}
 
 /// The names of a cache's columns.
 pub fn names(tasks: Tasks, seed: u64) -> Names {
@@ -303,17 +284,100 @@ fn stacked(frames: &[Frame], size: usize) -> Array4<u8> {
 
 /// The signals of a sample, in the order of [`names`].
 fn signals(dense: &Clip, detail: &Clip) -> Vec<f32> {
-    let (fine, coarse): (Vec<Signal>, Vec<Signal>) =
-        Signal::ALL.iter().partition(|signal| is_detail(**signal));
-    let measured = [
-        (measure(&detail.frames, &fine), fine),
-        (measure(&dense.frames, &coarse), coarse),
-    ];
-    let mut values = vec![f32::NAN; Signal::ALL.len()];
-    for (numbers, signals) in measured {
-        for (number, signal) in numbers.into_iter().zip(signals) {
-            values[signal as usize] = number.map_or(f32::NAN, |number| number as f32);
+    let measured = measure_both(&dense.frames, &detail.frames, Signal::ALL);
+    let number = |value: Option<f64>| value.map_or(f32::NAN, |value| value as f32);
+    measured.into_iter().map(number).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clips::lettering::Fonts;
+    use crate::clips::scene::scene;
+    use crate::sources::{Photo, Sources};
+
+    /// Photographs that are drawn, for a machine without any.
+    fn stock() -> Stock {
+        let canvas = Canvas {
+            w: 320,
+            h: 240,
+            fps: 12,
+            frames: 1,
+            step_seconds: 0.1,
+        };
+        let photo = |seed: u64| {
+            let mut film = scene(&mut Chance::new(seed), &canvas, &Fonts::default(), 0.0, 0.0);
+            Photo {
+                name: format!("drawn-{seed}.png"),
+                picture: Arc::new(film(0.0).into_frame()),
+                detail: 5.0,
+            }
+        };
+        Stock {
+            sources: Sources {
+                photos: (0..3).map(photo).collect(),
+                shots: Vec::new(),
+            },
+            fonts: Fonts::default(),
+            unoriented: Vec::new(),
         }
     }
-    values
+
+    fn maker(stock: &Stock, tasks: Tasks) -> Maker<'_> {
+        Maker {
+            tasks,
+            stock,
+            seed: 7,
+            split: "train",
+            frames: 4,
+            size: 64,
+        }
+    }
+
+    #[test]
+    fn a_sample_follows_from_its_number_alone_and_its_labels_fit_what_was_done() {
+        let stock = stock();
+        let scratch = tempfile::tempdir().expect("a folder");
+        let mut seen = [[false; 2]; 3];
+        for index in 0..24 {
+            let made = maker(&stock, Tasks::Shared)
+                .sample(index, scratch.path())
+                .expect("made");
+            assert_eq!(made.frames.dim(), (4, 64, 64, 3));
+            assert_eq!(made.signals.len(), Signal::ALL.len());
+            for (task, label) in made.labels.iter().enumerate() {
+                match label {
+                    0 | 1 => seen[task][usize::from(*label)] = true,
+                    other => assert_eq!(*other, NOT_JUDGED),
+                }
+            }
+            if index < 3 {
+                let again = maker(&stock, Tasks::Shared)
+                    .sample(index, scratch.path())
+                    .expect("made");
+                assert_eq!(made.frames, again.frames);
+                assert_eq!(made.note, again.note);
+            }
+            let damages = made.note.kinds["low_quality"] != made.note.kinds["simcam"];
+            assert!(!damages || made.labels[2] == 1, "{:?}", made.note);
+        }
+        assert_eq!(seen[0], [true; 2], "effects and none");
+        assert_eq!(seen[1], [true; 2], "simulated and real cameras");
+        assert!(seen[2][1], "low quality");
+    }
+
+    #[test]
+    fn turned_films_are_labelled_so() {
+        let stock = stock();
+        let scratch = tempfile::tempdir().expect("a folder");
+        for index in 0..8 {
+            let made = maker(&stock, Tasks::Rotation)
+                .sample(index, scratch.path())
+                .expect("made");
+            let is_turned = made.note.kinds["rotation"].starts_with("turned");
+            assert_eq!(made.labels, [u8::from(is_turned)]);
+        }
+    }
 }
