@@ -8,7 +8,7 @@
 
 mod cli;
 mod commands;
-mod evaluation;
+pub mod evaluation;
 mod progress;
 
 use std::io::{self, IsTerminal};

@@ -22,6 +22,14 @@ pub enum ModelError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// A file of a model that is being trained could not be written.
+    #[error("cannot write {}: {reason}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// A configuration file is not what this crate understands.
     #[error("{}: {}", file.display(), listed(problems))]
     Config {

@@ -28,6 +28,7 @@ pub mod nms;
 pub mod parameters;
 pub mod pool;
 pub mod preprocess;
+pub mod training;
 pub mod vjepa2;
 pub mod weights;
 pub mod yolov8;

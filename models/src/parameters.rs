@@ -32,6 +32,7 @@ pub struct Parameters {
 /// Where a tensor comes from that is not held yet.
 enum Origin {
     File(Weights),
+    Memory(BTreeMap<String, Tensor>),
     Random,
     Nowhere,
 }
@@ -48,6 +49,15 @@ impl Parameters {
     /// Parameters that are read from files as a network asks for them.
     pub fn from_weights(weights: Weights, device: &Device, precision: Precision) -> Self {
         Self::new(Origin::File(weights), device, precision)
+    }
+
+    /// Parameters that are in memory already, as a network in training has them.
+    pub fn from_tensors(
+        tensors: BTreeMap<String, Tensor>,
+        device: &Device,
+        precision: Precision,
+    ) -> Self {
+        Self::new(Origin::Memory(tensors), device, precision)
     }
 
     /// Freshly drawn parameters: matrices normal with deviation 0.02, scales one, biases zero. The draw follows
@@ -101,7 +111,7 @@ impl Parameters {
         let problems = told.collect();
         let file = match &self.origin {
             Origin::File(weights) => weights.dir().to_path_buf(),
-            Origin::Random | Origin::Nowhere => "parameters".into(),
+            Origin::Memory(_) | Origin::Random | Origin::Nowhere => "parameters".into(),
         };
         Err(ModelError::Weights { file, problems })
     }
@@ -151,6 +161,17 @@ impl Parameters {
                 return None;
             }
             Origin::File(weights) => weights.get(name, shape),
+            Origin::Memory(tensors) => match tensors.get(name) {
+                Some(tensor) if tensor.size() == shape => Ok(tensor.shallow_clone()),
+                Some(tensor) => Err(ModelError::weights(
+                    "".as_ref(),
+                    format!("{name}: found shape {:?}, needed {shape:?}", tensor.size()),
+                )),
+                None => Err(ModelError::weights(
+                    "".as_ref(),
+                    format!("{name}: is missing"),
+                )),
+            },
             Origin::Random => drawn(name, shape),
             Origin::Nowhere => Err(ModelError::weights(
                 "".as_ref(),
@@ -260,8 +281,11 @@ impl Scope<'_> {
     /// Whether a tensor of this name is held or stored.
     pub fn has(&self, name: &str) -> bool {
         let name = self.name(name);
-        let stored =
-            matches!(&self.parameters.origin, Origin::File(weights) if weights.contains(&name));
+        let stored = match &self.parameters.origin {
+            Origin::File(weights) => weights.contains(&name),
+            Origin::Memory(tensors) => tensors.contains_key(&name),
+            Origin::Random | Origin::Nowhere => false,
+        };
         stored || self.parameters.held.borrow().contains_key(&name)
     }
 

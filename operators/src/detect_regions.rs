@@ -6,7 +6,7 @@ use clipsieve_engine::operator::{
     BuildContext, Call, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec,
     Outcome, ParamSpec, ParamType, Ports, Setting, Signature, Transform, Value,
 };
-use clipsieve_models::{Detector, Letterbox, Pool};
+use clipsieve_models::{Detector, Pool};
 use ndarray::Array3;
 
 use crate::kinds::{REGIONS, Region, Regions, VIDEO, Video};
@@ -144,7 +144,8 @@ impl DetectRegions {
         for frame in frames {
             model_files::check_deadline(call)?;
             let (height, width, _) = frame.dim();
-            let letterbox = Letterbox::new(width, height, detector.size_px())
+            let letterbox = detector
+                .letterbox(width, height)
                 .map_err(model_files::model_error)?;
             let boxed = letterbox
                 .apply(frame.view())
@@ -176,9 +177,12 @@ impl Transform for DetectRegions {
         let detector = pool
             .acquire(self.acquire_timeout)
             .map_err(model_files::pool_error)?;
-        let size = detector.size_px();
+        let letterbox = detector
+            .letterbox(1280, 720)
+            .map_err(model_files::model_error)?;
+        let frame = Array3::zeros((letterbox.height_px, letterbox.width_px, 3));
         detector
-            .detect(&[Array3::zeros((size, size, 3)).view()])
+            .detect(&[frame.view()])
             .map_err(model_files::model_error)?;
         Ok(())
     }
