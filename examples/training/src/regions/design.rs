@@ -104,7 +104,8 @@ impl Design {
             }
         }
         if has(2, chance) {
-            overlays.extend(subtitles::draw(size, inner, fonts, chance));
+            let style = chance.fork();
+            overlays.extend(subtitles::draw(size, inner, fonts, &style, chance));
         }
         // What lies over another is neither one nor the other; a tiled watermark lies beneath all.
         for overlay in overlays {

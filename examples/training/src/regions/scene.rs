@@ -4,6 +4,7 @@
 use std::f32::consts::TAU;
 use std::rc::Rc;
 
+use clipsieve_operators::media::Frame;
 use ndarray::{Array3, s};
 
 use super::fonts::Fonts;
@@ -37,7 +38,8 @@ pub fn scene(
         }
         1 => {
             let shot = chance.pick(&sources.shots);
-            part(chance.pick(&shot.frames), width, height, 0.6, chance)
+            let frame: &Frame = chance.pick(&shot.frames);
+            part(frame, width, height, 0.6, chance)
         }
         _ => drawn(width, height, chance),
     };

@@ -10,25 +10,28 @@ use crate::chance::Chance;
 
 const SUBTITLE: usize = 2;
 
-/// A block of subtitles in a frame of this size whose picture is seen within `inner`.
+/// A block of subtitles in a frame of this size whose picture is seen within `inner`. With the same `style` and another
+/// `text` it is what comes next in the same video.
 pub fn draw(
     size: (usize, usize),
     inner: [usize; 4],
     fonts: &Fonts,
-    chance: &mut Chance,
+    style: &Chance,
+    text: &mut Chance,
 ) -> Option<Overlay> {
     let (width, height) = size;
+    let chance = &mut style.clone();
     let (script, font) = fonts.any(chance);
     let em = chance.log_range(0.035, 0.085) * (height as f32).min(width as f32 * 1.1);
-    let count = *chance.weighted(&[(0.5, 1), (0.4, 2), (0.1, 3)]);
     let widest = chance.range(0.45, 0.92) * width as f32;
     // Wide scripts have fewer letters to a line.
     let letter = if script.spaced { 0.5 } else { 0.95 };
     let most = (widest / (em * letter)).max(2.0) as usize;
     let mut lines: Vec<Mask> = Vec::new();
+    let count = *text.weighted(&[(0.5, 1), (0.4, 2), (0.1, 3)]);
     for _ in 0..count {
-        let letters = chance.between((most / 3).max(2), most.max(3));
-        let ink = font.text(&script.line(letters, chance), em)?;
+        let letters = text.between((most / 3).max(2), most.max(3));
+        let ink = font.text(&script.line(letters, text), em)?;
         if ink.width as f32 <= 0.95 * width as f32 {
             lines.push(ink);
         }
@@ -36,7 +39,7 @@ pub fn draw(
     let line_px = em * chance.range(1.1, 1.4);
     let block_h = line_px * (lines.len().max(1) - 1) as f32
         + lines.last().map_or(0.0, |line| line.height as f32);
-    let text = match chance.below(10) {
+    let front = match chance.below(10) {
         0..=5 => [255 - chance.below(25) as u8; 3],
         6..=7 => [250, 220 + chance.below(36) as u8, chance.below(110) as u8],
         _ => colour(chance).map(|c| c / 2 + 127),
@@ -64,6 +67,7 @@ pub fn draw(
     }
     .clamp(1.0, (height as f32 - block_h - 1.0).max(1.0));
 
+    let stroke = chance.range(0.05, 0.09);
     let pad = (em * 0.25) as usize + 1;
     let boxes = chance.range(0.45, 1.0);
     let one_box = chance.is(0.5);
@@ -73,7 +77,7 @@ pub fn draw(
         let x = left.unwrap_or((width as f32 - ink.width as f32) / 2.0) as i32;
         let y = (top + index as f32 * line_px) as i32;
         plates.push([x, y, x + ink.width as i32, y + ink.height as i32]);
-        let thick = (em * chance.range(0.05, 0.09)).ceil() as usize;
+        let thick = (em * stroke).ceil() as usize;
         let (outline, shadow) = match style {
             "outlined" => (thick, 0),
             "shadowed" => (0, thick + 1),
@@ -83,11 +87,11 @@ pub fn draw(
             Some((share, other)) => {
                 let padded = ink.padded(outline + 2 * shadow + 1);
                 let at = (outline + 2 * shadow + 1) as i32;
-                letters.extend(dressed(ink, (x, y), text, 1.0, outline, shadow, [0; 3]));
+                letters.extend(dressed(ink, (x, y), front, 1.0, outline, shadow, [0; 3]));
                 let (sung, _) = padded.halves(share);
                 letters.push(Layer::flat(Rc::new(sung), x - at, y - at, other, 1.0));
             }
-            None => letters.extend(dressed(ink, (x, y), text, 1.0, outline, shadow, [0; 3])),
+            None => letters.extend(dressed(ink, (x, y), front, 1.0, outline, shadow, [0; 3])),
         }
     }
     if style == "boxed" {

@@ -321,7 +321,8 @@ impl Script {
             if !line.is_empty() && self.spaced {
                 line.push(' ');
             }
-            line.push_str(chance.pick(self.words));
+            let word: &&str = chance.pick(self.words);
+            line.push_str(word);
         }
         line
     }
