@@ -22,13 +22,13 @@ pub enum ModelError {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// A file of a model that is being trained could not be written.
-    #[error("cannot write {}: {reason}", path.display())]
+    /// A file could not be written.
+    #[error("cannot write {}: {source}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
-        /// Why not.
-        reason: String,
+        /// The system's reason.
+        source: std::io::Error,
     },
     /// A configuration file is not what this crate understands.
     #[error("{}: {}", file.display(), listed(problems))]

@@ -32,7 +32,6 @@ pub struct Parameters {
 /// Where a tensor comes from that is not held yet.
 enum Origin {
     File(Weights),
-    Memory(BTreeMap<String, Tensor>),
     Random,
     Nowhere,
 }
@@ -51,19 +50,24 @@ impl Parameters {
         Self::new(Origin::File(weights), device, precision)
     }
 
-    /// Parameters that are in memory already, as a network in training has them.
-    pub fn from_tensors(
-        tensors: BTreeMap<String, Tensor>,
-        device: &Device,
-        precision: Precision,
-    ) -> Self {
-        Self::new(Origin::Memory(tensors), device, precision)
-    }
-
     /// Freshly drawn parameters: matrices normal with deviation 0.02, scales one, biases zero. The draw follows
     /// libtorch's global seed (`tch::manual_seed`).
     pub fn random(device: &Device, precision: Precision) -> Self {
         Self::new(Origin::Random, device, precision)
+    }
+
+    /// Parameters that are there already, by name: those that are being learnt, or their average. A network that wants
+    /// one in another precision gets it converted, as part of the graph through which gradients flow back; nothing is
+    /// kept of what is converted.
+    pub fn over(tensors: &BTreeMap<String, Tensor>, device: &Device, precision: Precision) -> Self {
+        let held = tensors
+            .iter()
+            .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
+            .collect();
+        Parameters {
+            held: RefCell::new(held),
+            ..Self::new(Origin::Nowhere, device, precision)
+        }
     }
 
     fn new(origin: Origin, device: &Device, precision: Precision) -> Self {
@@ -111,7 +115,7 @@ impl Parameters {
         let problems = told.collect();
         let file = match &self.origin {
             Origin::File(weights) => weights.dir().to_path_buf(),
-            Origin::Memory(_) | Origin::Random | Origin::Nowhere => "parameters".into(),
+            Origin::Random | Origin::Nowhere => "parameters".into(),
         };
         Err(ModelError::Weights { file, problems })
     }
@@ -161,17 +165,6 @@ impl Parameters {
                 return None;
             }
             Origin::File(weights) => weights.get(name, shape),
-            Origin::Memory(tensors) => match tensors.get(name) {
-                Some(tensor) if tensor.size() == shape => Ok(tensor.shallow_clone()),
-                Some(tensor) => Err(ModelError::weights(
-                    "".as_ref(),
-                    format!("{name}: found shape {:?}, needed {shape:?}", tensor.size()),
-                )),
-                None => Err(ModelError::weights(
-                    "".as_ref(),
-                    format!("{name}: is missing"),
-                )),
-            },
             Origin::Random => drawn(name, shape),
             Origin::Nowhere => Err(ModelError::weights(
                 "".as_ref(),
@@ -193,11 +186,27 @@ impl Parameters {
 
     fn get(&self, name: String, shape: &[i64], kind: Kind) -> Tensor {
         if let Some(tensor) = self.held.borrow().get(&name) {
-            return tensor.shallow_clone();
+            return self.held_as(&name, tensor, shape, kind);
         }
         match self.fetch(&name, shape) {
             Some(tensor) => self.keep(name, tensor, kind),
             None => empty(),
+        }
+    }
+
+    /// A held tensor, converted if it is to be.
+    fn held_as(&self, name: &str, tensor: &Tensor, shape: &[i64], kind: Kind) -> Tensor {
+        if tensor.size() != shape {
+            let found = tensor.size();
+            self.note(format!("{name}: found shape {found:?}, expected {shape:?}"));
+            return empty();
+        }
+        match tensor.f_to_kind(kind) {
+            Ok(tensor) => tensor,
+            Err(error) => {
+                self.note(format!("{name}: {}", ModelError::from(error)));
+                empty()
+            }
         }
     }
 
@@ -255,7 +264,17 @@ impl Scope<'_> {
     /// A tensor in f32 on the CPU that is not kept, to make others from; `None`, and a problem noted, when it cannot
     /// be had.
     pub fn raw(&self, name: &str, shape: &[i64]) -> Option<Tensor> {
-        let tensor = self.parameters.fetch(&self.name(name), shape)?;
+        let held = self
+            .parameters
+            .held
+            .borrow()
+            .get(&self.name(name))
+            .filter(|held| held.size() == shape)
+            .map(Tensor::shallow_clone);
+        let tensor = match held {
+            Some(held) => held,
+            None => self.parameters.fetch(&self.name(name), shape)?,
+        };
         match tensor.f_to_kind(Kind::Float) {
             Ok(tensor) => Some(tensor),
             Err(error) => {
@@ -281,11 +300,8 @@ impl Scope<'_> {
     /// Whether a tensor of this name is held or stored.
     pub fn has(&self, name: &str) -> bool {
         let name = self.name(name);
-        let stored = match &self.parameters.origin {
-            Origin::File(weights) => weights.contains(&name),
-            Origin::Memory(tensors) => tensors.contains_key(&name),
-            Origin::Random | Origin::Nowhere => false,
-        };
+        let stored =
+            matches!(&self.parameters.origin, Origin::File(weights) if weights.contains(&name));
         stored || self.parameters.held.borrow().contains_key(&name)
     }
 

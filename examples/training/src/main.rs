@@ -7,10 +7,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod augment;
 mod chance;
 mod dataset;
 mod error;
 mod generate;
+mod ranking;
 mod regions;
 mod sources;
 mod train;

@@ -7,7 +7,7 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Instant;
 
-use clipsieve_models::training::{DetectionTrainer, LossParts, Target};
+use clipsieve_models::training::{DetectionTrainer, LossParts, Progress, Recipe, Schedule, Target};
 use clipsieve_models::yolov8::Yolov8Config;
 use clipsieve_models::{Device, ModelConfig, Precision, set_threads};
 use ndarray::ArrayView3;
@@ -31,14 +31,11 @@ pub struct Args {
     /// Steps in all
     #[arg(long, default_value_t = 4000)]
     steps: u64,
-    /// Stop after so many minutes, as if the steps were done; the learning rate falls with whichever is nearer its end
-    #[arg(long)]
-    minutes: Option<f64>,
     /// Samples a step
     #[arg(long, default_value_t = 16)]
     batch: usize,
     /// Longer side of a frame, in pixels; a multiple of 32
-    #[arg(long, default_value_t = 384)]
+    #[arg(long, default_value_t = 320)]
     size: usize,
     /// Highest learning rate, after the warm-up
     #[arg(long, default_value_t = 2e-3)]
@@ -61,7 +58,7 @@ pub struct Args {
 }
 
 /// Steps in which the learning rate rises.
-const WARM_UP: f64 = 150.0;
+const WARM_UP: u64 = 150;
 
 /// The configuration of the detector, written to `folder`, and its sizes.
 ///
@@ -103,11 +100,22 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let precision: Precision = args.precision.parse()?;
     let device = Device::cpu();
     let seed = args.material.seed;
-    let mut trainer = DetectionTrainer::new(config, &device, precision, seed as i64)?;
+    let recipe = Recipe {
+        schedule: Schedule {
+            steps: args.steps,
+            warm_up: WARM_UP,
+            peak_rate: args.learning_rate,
+            last_rate: args.learning_rate / 20.0,
+        },
+        decay: args.weight_decay,
+        max_norm: 10.0,
+        average_kept: 0.999,
+    };
+    let mut trainer = DetectionTrainer::new(config, (&device, precision), recipe, seed)?;
     let checkpoint = args.out.join("checkpoint.safetensors");
     if checkpoint.exists() {
         trainer.resume(&checkpoint)?;
-        eprintln!("goes on from step {}", trainer.steps());
+        eprintln!("goes on from step {}", trainer.step());
     }
     let sources = args.material.sources(Split::Train)?;
     let fonts = args.material.load_fonts()?;
@@ -124,7 +132,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
         .map(|index| batch("validation", index, args.batch, &sizes, material))
         .collect::<Result<Vec<_>, _>>()?;
 
-    let first = trainer.steps();
+    let first = trainer.step();
     let start = Instant::now();
     let (send, receive) = sync_channel::<Result<Vec<Sample>, Error>>(4);
     thread::scope(|scope| {
@@ -138,40 +146,35 @@ pub fn run(args: &Args) -> Result<(), Error> {
             }
         });
         let mut sum = (LossParts::default(), 0u64);
-        while trainer.steps() < args.steps {
+        while trainer.step() < args.steps {
             let samples = match receive.recv() {
                 Ok(samples) => samples?,
                 Err(_) => break,
             };
-            let done = progress(args, &trainer, start);
             let views: Vec<ArrayView3<'_, u8>> =
                 samples.iter().map(|sample| sample.frame.view()).collect();
             let targets: Vec<Vec<Target>> = samples
                 .iter()
                 .map(|sample| sample.targets.clone())
                 .collect();
-            let rate = args.learning_rate * schedule(trainer.steps() as f64, done);
-            let parts = trainer.step(&views, &targets, rate, args.weight_decay)?;
+            let (progress, parts) = trainer.learn(&views, &targets)?;
             sum.0.boxes += parts.boxes;
             sum.0.classes += parts.classes;
             sum.0.distances += parts.distances;
             sum.1 += 1;
-            let last = done >= 1.0 || trainer.steps() == args.steps;
-            if trainer.steps() % 50 == 0 || last {
-                tell(args, &trainer, &sum, rate, start, first);
+            let last = trainer.step() == args.steps;
+            if trainer.step() % 50 == 0 || last {
+                tell(args, &progress, &sum, start, first);
                 sum = (LossParts::default(), 0);
             }
-            if trainer.steps() % args.every == 0 || last {
-                trainer.save(&checkpoint)?;
+            if trainer.step() % args.every == 0 || last {
+                trainer.save(&checkpoint, &json!(null))?;
                 trainer.export(&args.out)?;
                 let figures = validate::figures(&trainer.detector()?, &validation)?;
                 eprintln!("{}", figures.text());
                 let path = args.out.join("metrics.json");
-                let metrics = json!({"steps": trainer.steps(), "validation": figures.to_json()});
+                let metrics = json!({"steps": trainer.step(), "validation": figures.to_json()});
                 fs::write(&path, format!("{metrics:#}\n")).map_err(Error::io("writing", &path))?;
-            }
-            if last {
-                break;
             }
         }
         drop(receive); // the maker of batches stops
@@ -179,40 +182,25 @@ pub fn run(args: &Args) -> Result<(), Error> {
     })
 }
 
-/// How much of the run is done, 0 to 1.
-fn progress(args: &Args, trainer: &DetectionTrainer, start: Instant) -> f64 {
-    let of_steps = trainer.steps() as f64 / args.steps.max(1) as f64;
-    let of_time = args.minutes.map_or(0.0, |minutes| {
-        start.elapsed().as_secs_f64() / 60.0 / minutes
-    });
-    of_steps.max(of_time).min(1.0)
-}
-
-/// A linear rise, then half a cosine down to a twentieth.
-fn schedule(step: f64, done: f64) -> f64 {
-    let rise = ((step + 1.0) / WARM_UP).min(1.0);
-    rise * (0.05 + 0.95 * 0.5 * (1.0 + (std::f64::consts::PI * done).cos()))
-}
-
 fn tell(
     args: &Args,
-    trainer: &DetectionTrainer,
+    progress: &Progress,
     (sum, count): &(LossParts, u64),
-    rate: f64,
     start: Instant,
     first: u64,
 ) {
     let count = (*count).max(1) as f64;
     let seconds = start.elapsed().as_secs_f64();
-    let images = (trainer.steps() - first) as f64 * args.batch as f64;
+    let images = (progress.step - first) as f64 * args.batch as f64;
     let _ = writeln!(
         std::io::stderr(),
-        "step {} of {}: boxes {:.3} classes {:.3} distances {:.3}, rate {rate:.5}, {:.1} frames/s, {:.0} s",
-        trainer.steps(),
+        "step {} of {}: boxes {:.3} classes {:.3} distances {:.3}, rate {:.5}, {:.1} frames/s, {:.0} s",
+        progress.step,
         args.steps,
         sum.boxes / count,
         sum.classes / count,
         sum.distances / count,
+        progress.rate,
         images / seconds,
         seconds
     );
