@@ -53,6 +53,7 @@ fn trainer(folder: &std::path::Path, seed: u64) -> DetectionTrainer {
         decay: 0.0,
         max_norm: 10.0,
         average_kept: 0.9,
+        factors: &[],
     };
     let place = (&Device::cpu(), Precision::F32);
     DetectionTrainer::new(config(folder), place, recipe, seed).expect("a trainer")

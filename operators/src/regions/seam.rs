@@ -1,8 +1,9 @@
 //! Where exactly a bar ends that a model saw: the straight seam that stays in all frames.
 //!
-//! A model's edge is some pixels off; a crop wants the pixel. So the lines near the model's edge are looked at: how much of
-//! the line next to one another differs, the same way, in most frames. The line where most of it does is the seam, if that
-//! is enough of it.
+//! A model's edge is some pixels off; a crop wants the pixel. So the lines near the model's edge are looked at: over how
+//! much of its length does a line differ from the one before it. A seam is a line where most of it does, while outside of
+//! it, in the bar, hardly anything does: a bar is of one colour, a gradient or a blur. In a textured picture without a bar
+//! every line differs from the next, and there is no seam.
 
 use super::borders::Side;
 use crate::signals::plane::Plane;
@@ -15,6 +16,15 @@ const COVERAGE: f32 = 0.5;
 
 /// Places along the seam that are looked at; more say nothing new.
 const PLACES: usize = 320;
+
+/// Lines outside of a seam that must be quiet.
+const QUIET_PX: usize = 6;
+
+/// Lines over which an encoder may smear a seam.
+const SMEAR_PX: usize = 2;
+
+/// How much of the quiet lines may differ, as a share of how much of the seam does.
+const QUIET: f32 = 0.4;
 
 /// A seam.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -44,40 +54,40 @@ pub fn seam(planes: &[Plane], side: Side, least: usize, most: usize) -> Option<S
     };
     let every = long.div_ceil(PLACES).max(1);
     let (least, most) = (least.max(1), most.min(deep.saturating_sub(2)));
-    let mut best: Option<Seam> = None;
-    for thickness in least..=most {
-        let (mut crossed, mut places) = (0usize, 0usize);
-        for place in (0..long).step_by(every) {
-            // Mean of the sizes, and size of the mean: a seam of a bar need not be the same way round in each frame.
+    // How much of each line differs from the one outside of it, from a little outside of where a seam may be.
+    let start = least.saturating_sub(QUIET_PX + SMEAR_PX).max(1);
+    let differing = |depth: usize| -> f32 {
+        let places = (0..long).step_by(every);
+        let count = places.len().max(1);
+        let crossing = places.filter(|place| {
             let steps = planes
                 .iter()
-                .map(|plane| pixel(plane, thickness, place) - pixel(plane, thickness - 1, place));
-            let sum: f32 = steps.map(f32::abs).sum();
-            places += 1;
-            crossed += usize::from(sum / planes.len() as f32 >= STEP_LEVELS);
-        }
-        let coverage = crossed as f32 / places.max(1) as f32;
-        if coverage >= COVERAGE && best.is_none_or(|best| coverage > best.coverage) {
-            best = Some(Seam {
-                thickness_px: thickness,
-                coverage,
-            });
-        }
-    }
-    // Of a textured picture every line differs from the next: a seam stands out.
-    let best = best?;
-    let beyond = (best.thickness_px + 3..best.thickness_px + 12).filter(|depth| *depth + 2 < deep);
-    let textured = beyond.clone().filter(|depth| {
-        let crossing = (0..long).step_by(every).filter(|place| {
-            let sum: f32 = planes
-                .iter()
-                .map(|plane| (pixel(plane, *depth, *place) - pixel(plane, depth - 1, *place)).abs())
-                .sum();
-            sum / planes.len() as f32 >= STEP_LEVELS
+                .map(|plane| (pixel(plane, depth, *place) - pixel(plane, depth - 1, *place)).abs());
+            steps.sum::<f32>() / planes.len() as f32 >= STEP_LEVELS
         });
-        crossing.count() as f32 >= 0.9 * best.coverage * (long.div_ceil(every)) as f32
-    });
-    (textured.count() * 3 <= beyond.count() * 2).then_some(best)
+        crossing.count() as f32 / count as f32
+    };
+    let lines: Vec<f32> = (start..=most).map(differing).collect();
+    (least..=most)
+        .map(|depth| (depth, lines[depth - start]))
+        .find(|(depth, coverage)| {
+            let edge = depth - start;
+            let outside =
+                &lines[edge.saturating_sub(QUIET_PX + SMEAR_PX)..edge.saturating_sub(SMEAR_PX)];
+            let mean = outside.iter().sum::<f32>() / outside.len().max(1) as f32;
+            *coverage >= COVERAGE && mean <= QUIET * coverage
+        })
+        .map(|(depth, _)| {
+            // Where an encoder has smeared it, the seam is where it is steepest.
+            let near = (depth..=(depth + SMEAR_PX).min(most)).rev();
+            let best = near
+                .max_by(|a, b| lines[a - start].total_cmp(&lines[b - start]))
+                .unwrap_or(depth);
+            Seam {
+                thickness_px: best,
+                coverage: lines[best - start],
+            }
+        })
 }
 
 #[cfg(test)]

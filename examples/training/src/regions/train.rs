@@ -110,6 +110,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
         decay: args.weight_decay,
         max_norm: 10.0,
         average_kept: 0.999,
+        factors: &[],
     };
     let mut trainer = DetectionTrainer::new(config, (&device, precision), recipe, seed)?;
     let checkpoint = args.out.join("checkpoint.safetensors");
