@@ -56,15 +56,6 @@ pub(crate) enum Trouble {
 }
 
 impl Trouble {
-    /// The error in it.
-    pub fn error(self) -> Error {
-        match self {
-            Self::Busy(error) | Self::Server(error) | Self::Network(error) | Self::Final(error) => {
-                error
-            }
-        }
-    }
-
     /// Says what was tried.
     pub fn context(self, tried: impl std::fmt::Display) -> Self {
         match self {

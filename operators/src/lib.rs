@@ -10,6 +10,7 @@ pub mod demand;
 pub mod kinds;
 pub mod media;
 pub mod regions;
+pub mod rule;
 pub mod signals;
 pub mod stores;
 pub mod tables;
@@ -25,6 +26,7 @@ mod videos;
 
 pub mod aggregate;
 pub mod classify;
+pub mod combine;
 pub mod crop_upload;
 pub mod decode;
 pub mod detect_regions;
@@ -53,6 +55,7 @@ pub fn registry() -> Registry {
             &reverse::REVERSE,
             &classify::CLASSIFY,
             &measure::MEASURE,
+            &combine::COMBINE,
             &aggregate::AGGREGATE,
             &write_table::WRITE_TABLE,
         ],
