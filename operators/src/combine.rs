@@ -2,7 +2,7 @@
 
 use clipsieve_engine::operator::{
     BuildContext, Call, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec,
-    Outcome, ParamSpec, ParamType, Ports, Setting, Signature, Transform, Value, Wish,
+    Outcome, ParamSpec, ParamType, Planner, Ports, Setting, Signature, Transform, Value, Wish,
 };
 use serde_json::{Map, Value as Json, json};
 
@@ -40,6 +40,7 @@ A rule is for networks with two labels: it gives the probability of one, and the
     concurrency: 0,
     check: Some(check),
     demand: Some(demand),
+    planner: Planner::NONE,
     build,
 };
 
