@@ -1,8 +1,10 @@
 //! The command line, as clap sees it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clipsieve_engine::operator::units::parse_duration;
 
 /// Judges video clips: a stage-graph dataflow engine for video quality filters.
 #[derive(Debug, Parser)]
@@ -22,7 +24,8 @@ Exit codes:
   0  done
   2  the pipeline file or the command line is wrong
   3  the job could not run, or died
-  4  more rows failed than --max-failures allows";
+  4  more rows failed than --max-failures allows
+  75 told to stop before the last row; the same command again goes on";
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -77,6 +80,34 @@ pub struct Run {
     /// How the summary on stdout is written
     #[arg(long, value_enum, default_value_t = TextOrJson::Text)]
     pub format: TextOrJson,
+
+    /// The folder of the run's ledger; `TABLE.ledger` beside the table if not given, and removed at the end then
+    #[arg(long, value_name = "FOLDER")]
+    pub ledger: Option<PathBuf>,
+
+    /// Start over, whatever an unfinished run has done
+    #[arg(long)]
+    pub fresh: bool,
+
+    /// Go on with an unfinished run though the pipeline or a model has changed
+    #[arg(long, conflicts_with = "fresh")]
+    pub accept_changes: bool,
+
+    /// Restarts in a row without a row done, before the run is given up
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    pub max_restarts: u32,
+
+    /// How long a process may give no sign of life before it counts as dead
+    #[arg(long, default_value = "20s", value_parser = duration, value_name = "TIME")]
+    pub silence: Duration,
+
+    /// How long rows in flight may take after SIGTERM
+    #[arg(long, default_value = "25s", value_parser = duration, value_name = "TIME")]
+    pub grace: Duration,
+
+    /// Run in this process, without one that watches it and starts it again (for debuggers and profilers)
+    #[arg(long)]
+    pub unsupervised: bool,
 }
 
 /// `clipsieve check`
@@ -172,6 +203,10 @@ pub enum View {
     Logical,
     /// With executors, devices, pools, batches and budgets.
     Physical,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "not a time such as 20s or 5m".to_string())
 }
 
 fn share(text: &str) -> Result<f64, String> {

@@ -9,6 +9,7 @@
 mod cli;
 mod commands;
 mod progress;
+mod signals;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;

@@ -9,7 +9,8 @@ use std::process::{Command, ExitCode, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use clipsieve_engine::operator::{OperatorError, Outcome, Row, SourceRow};
-use clipsieve_engine::run::{EXIT_JOB_FAILED, RunOptions, cluster, run};
+use clipsieve_engine::run::supervisor::Supervision;
+use clipsieve_engine::run::{Asked, EXIT_JOB_FAILED, RunOptions, cluster, run};
 use toy::{Table, Toy, good, number, sleep};
 
 fn main() -> ExitCode {
@@ -62,7 +63,16 @@ fn play(scene: &str, folder: &Path, processes: usize, workers: usize) -> ExitCod
     let member = cluster::role_from_env().unwrap();
     if processes > 1 && member.is_none() {
         std::fs::write(folder.join("launcher"), std::process::id().to_string()).unwrap();
-        return match cluster::launch(processes, folder) {
+        let supervision = Supervision {
+            processes,
+            scratch: folder,
+            ledger: None,
+            stages: Vec::new(),
+            max_restarts: 0,
+            silence: Duration::from_secs(20),
+            asked: &|| Asked::GoOn,
+        };
+        return match supervision.run() {
             Ok(code) => ExitCode::from(u8::try_from(code).unwrap()),
             Err(error) => {
                 eprintln!("error: {error}");

@@ -1,11 +1,12 @@
 //! `write_table`: where the result rows go.
 
+use std::borrow::Cow;
 use std::io;
 use std::time::SystemTime;
 
 use clipsieve_engine::operator::{
     BuildContext, Delivered, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec,
-    ParamSpec, ParamType, PortKind, Ports, Setting, Signature, Sink,
+    Pace, ParamSpec, ParamType, PortKind, Ports, Receipt, Row, Setting, Signature, Sink,
 };
 
 use crate::tables::{self, Machine, ResultRow, RowWriter};
@@ -15,9 +16,10 @@ pub static WRITE_TABLE: OperatorSpec = OperatorSpec {
     name: "write_table",
     summary: "writes result rows to a table",
     doc: "\
-The table is one JSON object a line (`.jsonl`, `.ndjson`), in the order in which the rows are done. It is written beside \
-its final place, as `NAME.partial-PROCESS-…`, and takes its name when all rows are in: until then, and if the job fails, \
-an older table stays as it was. Folders that are missing are made. `-` writes to standard output as rows come.
+The table is one JSON object a line (`.jsonl`, `.ndjson`), in the order in which the rows are done. It grows beside its \
+final place, as `NAME.partial`, and takes its name when all rows are in: until then an older table stays as it was, and a \
+run that ended early goes on with it. Folders that are missing are made. `-` writes to standard output as rows come; such \
+a run cannot be continued.
 
 An item whose last stage failed has a row too, with `result_info.succeed` \"false\" and the stage, the error and the \
 attempts; when work on it began is not known here, so `start_time` and `avg_cost` are null.",
@@ -64,30 +66,50 @@ struct WriteTable {
 }
 
 impl Sink for WriteTable {
-    fn commit(&mut self, rows: Vec<Delivered>) -> Result<(), OperatorError> {
-        for delivered in rows {
-            let document = match delivered.result {
-                Ok(document) => document,
-                Err((row, failure)) => {
-                    ResultRow::failed(&row, &failure).build(&self.machine, SystemTime::now())
-                }
-            };
-            self.writer
-                .write(&document.row)
-                .map_err(|error| cannot_write(&self.uri, &error))?;
-        }
-        self.writer
-            .flush()
-            .map_err(|error| cannot_write(&self.uri, &error))
+    fn pace(&self) -> Pace {
+        self.writer.pace()
     }
 
-    fn finish(self: Box<Self>) -> Result<String, OperatorError> {
-        self.writer
-            .finish()
-            .map_err(|error| cannot_write(&self.uri, &error))
+    fn resumes(&self) -> bool {
+        self.writer.resumes()
+    }
+
+    fn resume(&mut self, receipts: &[Receipt]) -> Result<(), OperatorError> {
+        let resumed = self.writer.resume(receipts);
+        resumed.map_err(|error| cannot_write(&self.uri, &error))
+    }
+
+    fn publish(&mut self, part: u64, rows: &[Delivered]) -> Result<Receipt, OperatorError> {
+        let rows: Vec<Cow<'_, Row>> = rows
+            .iter()
+            .map(|delivered| match &delivered.result {
+                Ok(document) => Cow::Borrowed(&document.row),
+                Err((row, failure)) => {
+                    let failed = ResultRow::failed(row, failure);
+                    Cow::Owned(failed.build(&self.machine, SystemTime::now()).row)
+                }
+            })
+            .collect();
+        let published = self.writer.publish(part, &rows);
+        published.map_err(|error| cannot_write(&self.uri, &error))
+    }
+
+    fn finish(&mut self, receipts: &[Receipt]) -> Result<String, OperatorError> {
+        let finished = self.writer.finish(receipts);
+        finished.map_err(|error| cannot_write(&self.uri, &error))
     }
 }
 
+/// A full disk or a store that is away may pass; what is refused will be refused again.
 fn cannot_write(uri: &str, error: &io::Error) -> OperatorError {
-    OperatorError::temporary(format!("cannot write `{uri}`: {error}"))
+    let message = format!("cannot write `{uri}`: {error}");
+    match error.kind() {
+        io::ErrorKind::PermissionDenied
+        | io::ErrorKind::ReadOnlyFilesystem
+        | io::ErrorKind::NotFound
+        | io::ErrorKind::InvalidData
+        | io::ErrorKind::Unsupported
+        | io::ErrorKind::BrokenPipe => OperatorError::config(message),
+        _ => OperatorError::temporary(message),
+    }
 }

@@ -61,7 +61,6 @@ pub(super) fn lower(worker: &mut Worker, shared: &Shared) {
         let source = id(&shared.ends.source);
         let entries = source::build(scope, &source, intake);
         let entrance = Entrance {
-            source,
             credits: plan.limits.items.max(1),
             item_timeout: plan.limits.item_timeout,
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::credits::Credit;
-use crate::operator::{Answer, Delivered, ErrorKind, Item, Row};
+use crate::operator::{Answer, Delivered, Failure, Item, Row};
 
 /// The timestamp of the dataflow: which epoch a row belongs to.
 pub(super) type Epoch = u64;
@@ -46,7 +46,7 @@ pub(super) struct Entry {
     pub sequence: u64,
     pub epoch: Epoch,
     pub row: Row,
-    pub problem: Option<(ErrorKind, String)>,
+    pub problem: Option<Failure>,
 }
 
 /// Credits that came back, on their way from a worker to the source. The first of each worker says that it is ready.

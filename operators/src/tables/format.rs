@@ -1,9 +1,10 @@
 //! Which table a URI names.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::Path;
 
-use clipsieve_engine::operator::{OperatorError, Row, Source};
+use clipsieve_engine::operator::{OperatorError, Pace, Receipt, Row, Source};
 
 use super::{Output, files, jsonl};
 
@@ -22,25 +23,36 @@ pub struct Format {
 /// All formats; the first is that of standard output.
 pub const FORMATS: &[Format] = &[jsonl::JSONL];
 
-/// Writes rows to a table, which is to be seen only once it is finished.
+/// Writes rows to a table, part by part. What is promised of parts and receipts stands at the engine's
+/// [`Sink`](clipsieve_engine::operator::Sink).
 pub trait RowWriter: Send {
-    /// Adds a row.
-    ///
-    /// # Errors
-    /// What the output answered.
-    fn write(&mut self, row: &Row) -> io::Result<()>;
+    /// How rows are put into parts.
+    fn pace(&self) -> Pace {
+        Pace::default()
+    }
 
-    /// Hands on what was added so far, so that people can watch it grow.
+    /// Whether a later process can go on with the table.
+    fn resumes(&self) -> bool {
+        true
+    }
+
+    /// Goes on behind the last of these parts; from now on the table is kept for later processes.
     ///
     /// # Errors
-    /// What the output answered.
-    fn flush(&mut self) -> io::Result<()>;
+    /// What they speak of is not there, or the output cannot be written to.
+    fn resume(&mut self, receipts: &[Receipt]) -> io::Result<()>;
+
+    /// Adds the rows of a part.
+    ///
+    /// # Errors
+    /// What the output answered; nothing of the part counts then.
+    fn publish(&mut self, part: u64, rows: &[Cow<'_, Row>]) -> io::Result<Receipt>;
 
     /// Makes the table visible. Returns where it is, for people.
     ///
     /// # Errors
     /// What the output answered.
-    fn finish(self: Box<Self>) -> io::Result<String>;
+    fn finish(&mut self, receipts: &[Receipt]) -> io::Result<String>;
 }
 
 /// Opens the rows that a URI names: a folder, a glob, a table or a video file.
