@@ -19,6 +19,8 @@ pub struct Cli {
     pub verbose: u8,
 }
 
+const SEVERAL: &str = "Several machines";
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
@@ -104,6 +106,38 @@ pub struct Run {
     /// How long rows in flight may take after SIGTERM
     #[arg(long, default_value = "25s", value_parser = duration, value_name = "TIME")]
     pub grace: Duration,
+
+    /// A file with a line `host[:port]` for each machine of the run; the first is the master
+    #[arg(long, value_name = "FILE", help_heading = SEVERAL)]
+    pub hosts: Option<PathBuf>,
+
+    /// Which machine this is, from 0
+    #[arg(long, value_name = "I", help_heading = SEVERAL)]
+    pub process: Option<usize>,
+
+    /// Where the master is called, instead of a file of hosts
+    #[arg(long, value_name = "HOST[:PORT]", env = "CLIPSIEVE_MASTER", conflicts_with = "hosts", help_heading = SEVERAL)]
+    pub master: Option<String>,
+
+    /// How many machines there are
+    #[arg(long, value_name = "N", env = "CLIPSIEVE_MACHINES", conflicts_with = "hosts", help_heading = SEVERAL)]
+    pub machines: Option<usize>,
+
+    /// The address of this machine to listen on; else the one in the file of hosts, or the one that reaches the master
+    #[arg(long, value_name = "ADDRESS", help_heading = SEVERAL)]
+    pub listen: Option<String>,
+
+    /// A file with the secret that all machines have; CLIPSIEVE_SECRET if not given
+    #[arg(long, value_name = "FILE", help_heading = SEVERAL)]
+    pub secret_file: Option<PathBuf>,
+
+    /// How long the machines may take to meet
+    #[arg(long, default_value = "5m", value_parser = duration, value_name = "TIME", help_heading = SEVERAL)]
+    pub join: Duration,
+
+    /// How long a machine that was lost is waited for before the run goes on without it
+    #[arg(long, default_value = "30s", value_parser = duration, value_name = "TIME", help_heading = SEVERAL)]
+    pub rejoin: Duration,
 
     /// Run in this process, without one that watches it and starts it again (for debuggers and profilers)
     #[arg(long)]

@@ -8,6 +8,7 @@
 
 mod cli;
 mod commands;
+mod launch;
 mod progress;
 mod signals;
 

@@ -1,5 +1,6 @@
 //! `clipsieve run`: a pipeline to its last row.
 
+use std::cell::RefCell;
 use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use clipsieve_engine::observe::Observer;
 use clipsieve_engine::operator::Registry;
 use clipsieve_engine::plan::Plan;
 use clipsieve_engine::run::cluster::{self, Lent, Member};
+use clipsieve_engine::run::fleet::{Master, Node};
 use clipsieve_engine::run::supervisor::{HeldLedger, Supervision};
 use clipsieve_engine::run::{
     Asked, Board, EXIT_STOPPED, RunError, RunErrorKind, RunOptions, run as run_plan,
@@ -18,6 +20,7 @@ use clipsieve_engine::run::{
 
 use super::{Exit, ledger_place, output, pipeline, report, snippets};
 use crate::cli::{Run, TextOrJson};
+use crate::launch::{self, Launch};
 use crate::progress::ProgressLine;
 use crate::signals;
 
@@ -70,6 +73,21 @@ pub fn run(arguments: &Run, registry: &Registry) -> io::Result<Exit> {
 
 /// Takes the ledger, and runs the plan under supervision or in this process.
 fn lead(arguments: &Run, plan: &Plan) -> io::Result<Exit> {
+    let launch = match launch::of(arguments, &|name| std::env::var(name).ok()) {
+        Ok(launch) => launch,
+        Err(message) => {
+            output::tell(&format!("error: {message}"));
+            return Ok(Exit::Usage);
+        }
+    };
+    if launch.is_some() && arguments.unsupervised {
+        output::tell("error: `--unsupervised` is for one process on one machine");
+        return Ok(Exit::Usage);
+    }
+    if let Some(launch) = launch.as_ref().filter(|launch| launch.machine > 0) {
+        signals::watch();
+        return Ok(take_part(arguments, plan, launch));
+    }
     let place = ledger_place::of(arguments.ledger.as_deref(), plan);
     let held = match &place {
         None => None,
@@ -115,6 +133,7 @@ fn lead(arguments: &Run, plan: &Plan) -> io::Result<Exit> {
         supervise(
             arguments,
             plan,
+            launch,
             held.map(|(hold, _)| hold),
             place.as_deref(),
         )
@@ -126,10 +145,9 @@ fn lead(arguments: &Run, plan: &Plan) -> io::Result<Exit> {
             Ledger::lent(&shelf, hold.token()).is_ok_and(|ledger| ledger.standing().rows.is_empty())
         };
         // A ledger that somebody named is left for them to look at.
-        if (done && arguments.ledger.is_none()) || (!done && nothing()) {
-            if let Err(error) = hold.clear() {
-                output::tell(&format!("warning: {error}"));
-            }
+        let useless = (done && arguments.ledger.is_none()) || (!done && nothing());
+        if useless && let Err(error) = hold.clear() {
+            output::tell(&format!("warning: {error}"));
         }
     }
     Ok(exit)
@@ -148,12 +166,63 @@ fn open(arguments: &Run, plan: &Plan, place: &Path) -> Result<(Hold, Ledger), Le
     Ok((hold, ledger))
 }
 
+/// Takes part in a run whose master is another machine.
+fn take_part(arguments: &Run, plan: &Plan, launch: &Launch) -> Exit {
+    let (host, port) = &launch.master;
+    let node = Node {
+        master: match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        },
+        machine: launch.machine,
+        processes: plan.processes,
+        address: launch.listen.clone(),
+        port: launch.port,
+        secret: launch.secret.clone(),
+        join: arguments.join,
+        silence: arguments.silence,
+        scratch: &std::env::temp_dir(),
+        local: launch.local,
+        asked: &|| signals::asked(arguments.grace),
+    };
+    finished(node.run())
+}
+
+fn finished(ended: Result<i32, RunError>) -> Exit {
+    match ended {
+        Ok(code) => Exit::from_code(code),
+        Err(error) => {
+            output::tell(&format!("error: {error}"));
+            Exit::Died
+        }
+    }
+}
+
 fn supervise(
     arguments: &Run,
     plan: &Plan,
+    launch: Option<Launch>,
     hold: Option<Hold>,
     place: Option<&Path>,
 ) -> (Exit, Option<Hold>) {
+    let local = launch.as_ref().map_or(0, |launch| launch.local);
+    let fleet = launch.map(|launch| {
+        let (host, port) = launch.master;
+        let address = launch.listen.unwrap_or(host);
+        let times = [arguments.join, arguments.rejoin, arguments.silence];
+        Master::listen(
+            &address,
+            port,
+            launch.machines,
+            launch.port,
+            launch.secret,
+            times,
+        )
+    });
+    let fleet = match fleet.transpose() {
+        Ok(fleet) => fleet.map(RefCell::new),
+        Err(error) => return (finished(Err(error)), hold),
+    };
     let held = hold.zip(place).map(|(hold, place)| HeldLedger {
         lent: Lent {
             folder: place.to_owned(),
@@ -173,14 +242,10 @@ fn supervise(
         max_restarts: arguments.max_restarts,
         silence: arguments.silence,
         asked: &|| signals::asked(arguments.grace),
+        fleet,
+        local,
     };
-    let exit = match supervision.run() {
-        Ok(code) => Exit::from_code(code),
-        Err(error) => {
-            output::tell(&format!("error: {error}"));
-            Exit::Died
-        }
-    };
+    let exit = finished(supervision.run());
     (exit, supervision.ledger.map(|held| held.hold))
 }
 

@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What one stage did so far in this process.
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ pub struct StageStats {
 }
 
 /// [`StageStats`] at one moment.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageSnapshot {
     /// The stage's id.
     pub id: String,
@@ -44,6 +44,21 @@ pub struct StageSnapshot {
     pub queued: Duration,
     /// The longest call.
     pub longest: Duration,
+}
+
+impl StageSnapshot {
+    /// Adds what the same stage did in another process.
+    pub(crate) fn add(&mut self, other: &StageSnapshot) {
+        self.values += other.values;
+        self.skipped += other.skipped;
+        self.failed += other.failed;
+        self.passed_on += other.passed_on;
+        self.attempts += other.attempts;
+        self.running += other.running;
+        self.busy += other.busy;
+        self.queued += other.queued;
+        self.longest = self.longest.max(other.longest);
+    }
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -9,6 +9,8 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::board::{Asked, Board};
 use super::cluster::{Lent, Orders};
 use super::connect::listen;
@@ -32,6 +34,8 @@ pub(super) struct Crew<'a> {
     /// How many of the run's processes are here, from `first` on.
     pub count: usize,
     pub first: usize,
+    /// Which of its machine's processes the first one here is.
+    pub local: usize,
     /// Where all processes of the run listen; empty if all of them are here.
     pub hosts: Vec<String>,
     pub listeners: Vec<std::net::TcpListener>,
@@ -44,7 +48,7 @@ pub(super) struct Crew<'a> {
 }
 
 /// A process that ended the attempt.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Fall {
     pub process: usize,
     pub how: String,
@@ -109,7 +113,7 @@ impl<'a> Children<'a> {
             let mut command = command(process);
             let inherit = Orders {
                 process,
-                local,
+                local: crew.local + local,
                 hosts: &crew.hosts,
                 token: &crew.token,
                 listener,

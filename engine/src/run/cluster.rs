@@ -16,6 +16,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::board::Board;
 use super::connect::listen;
+use super::secret::Secret;
 use super::{RunError, RunErrorKind};
 
 const PROCESS: &str = "CLIPSIEVE_PROCESS";
@@ -37,7 +38,7 @@ pub struct Member {
     pub local: usize,
     /// Where each process listens, `address:port`, by index.
     pub hosts: Vec<String>,
-    pub(super) token: String,
+    pub(super) secret: Secret,
     listener: Option<Arc<TcpListener>>,
     /// Where it is watched.
     pub board: Option<Arc<Board>>,
@@ -69,7 +70,7 @@ impl Member {
             process,
             local: process,
             hosts,
-            token: token.to_owned(),
+            secret: Secret::new(token.as_bytes()),
             listener: listener.map(Arc::new),
             board: None,
             ledger: None,

@@ -94,7 +94,8 @@ pub fn run(plan: &Plan, options: RunOptions) -> Result<RunReport, RunError> {
         None => Arc::new(Board::private().map_err(|error| setup(error.to_string()))?),
     };
     // Connected before anything is loaded: a process that is not there is missed at once.
-    let sockets = options.member.as_ref().map(connect::connect).transpose()?;
+    let member = options.member.as_ref().filter(|_| processes > 1);
+    let sockets = member.map(connect::connect).transpose()?;
     let tokio = io::runtime(plan.threads.io)
         .map_err(|error| setup(format!("the io executor cannot be started: {error}")))?;
     let result = {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::credits::Credit;
+use crate::observe::StageSnapshot;
 use crate::operator::{Answer, Delivered, Failure, Item, Row};
 
 /// The timestamp of the dataflow: which epoch a row belongs to.
@@ -56,5 +57,11 @@ pub(super) struct CreditNote {
     pub count: usize,
 }
 
-/// A result row on its way from a worker to the sink.
-pub(super) type Delivery = Delivered;
+/// What goes from the workers to the sink.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Delivery {
+    /// A result row.
+    Row(Delivered),
+    /// What the stages of a process did; the last thing that it says.
+    Stages(Vec<StageSnapshot>),
+}

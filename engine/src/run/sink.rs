@@ -25,27 +25,38 @@ pub(super) struct Outlet {
     pub observer: Arc<Observer>,
 }
 
-/// Turns the answers that reach a sink into deliveries.
+/// Turns the answers that reach a sink into deliveries. `tells` is given once in each process other than the one that has the
+/// outlets: what its stages did goes along as the last delivery.
 pub(super) fn leave<'scope>(
     answers: StreamVec<'scope, Epoch, Message>,
     last_stage: String,
+    tells: Option<Arc<Observer>>,
     reaper: Reaper,
 ) -> StreamVec<'scope, Epoch, Delivery> {
-    answers.unary(Pipeline, "leave", move |_, _| {
+    answers.unary_frontier(Pipeline, "leave", move |capability, _| {
         let mut gone = Vec::new();
-        move |input, output| {
+        // Held to the end. Nothing behind waits for a frontier but that of the end.
+        let mut tells = tells.map(|observer| (observer, capability));
+        move |(input, frontier), output| {
             input.for_each(|time, messages| {
                 let Some(capability) = time.retain_least(output.output_index()) else {
                     return;
                 };
                 let mut session = output.session(&capability);
                 for message in messages.drain(..) {
-                    session.give(deliver(&message, &last_stage));
+                    session.give(Delivery::Row(deliver(&message, &last_stage)));
                     gone.push(message);
                 }
             });
             if !gone.is_empty() {
                 reaper.bury(std::mem::take(&mut gone));
+            }
+            // No item is on its way any more, in no process.
+            if frontier.is_empty()
+                && let Some((observer, capability)) = tells.take()
+            {
+                let stages = Delivery::Stages(observer.stages());
+                output.session(&capability).give(stages);
             }
         }
     })
@@ -90,16 +101,21 @@ pub(super) fn gather(deliveries: StreamVec<'_, Epoch, Delivery>, mut outlet: Opt
                 input.for_each(|_, rows| rows.clear());
                 return;
             };
-            input.for_each(|_, rows| {
+            input.for_each(|_, deliveries| {
+                let mut rows = Vec::with_capacity(deliveries.len());
+                for delivery in deliveries.drain(..) {
+                    match delivery {
+                        Delivery::Row(row) => rows.push(row),
+                        Delivery::Stages(stages) => here.observer.add_process(stages),
+                    }
+                }
                 if here.place == 0 {
-                    for row in rows.iter() {
+                    for row in &rows {
                         here.observer.progress.add_done(row.has_failed());
                     }
                 }
                 // Fails only when the committing thread is gone, and then it ended the job.
-                let _ = here
-                    .parcels
-                    .send(Parcel::Rows(here.place, std::mem::take(rows)));
+                let _ = here.parcels.send(Parcel::Rows(here.place, rows));
             });
             if frontier.is_empty() {
                 let _ = here.parcels.send(Parcel::End);

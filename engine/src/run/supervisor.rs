@@ -12,6 +12,7 @@
 //! Restarts are not bounded in number but in vain: after [`Supervision::max_restarts`] of them in a row without a single
 //! row committed the run ends. It can be continued even then.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
@@ -22,7 +23,8 @@ use std::time::{Duration, Instant};
 use super::board::Asked;
 use super::children::{Children, Crew, Ended, Fall};
 use super::cluster::Lent;
-use super::panics::EXIT_STOPPED;
+use super::fleet::{Master, Muster};
+use super::panics::{EXIT_JOB_FAILED, EXIT_STOPPED};
 use super::{RunError, RunErrorKind};
 use crate::ledger::{Hold, Ledger, Record, Verdict, Working};
 use crate::process;
@@ -51,6 +53,10 @@ pub struct Supervision<'a> {
     pub silence: Duration,
     /// What somebody outside wants of the run; asked often.
     pub asked: &'a dyn Fn() -> Asked,
+    /// The other machines, if there are some; this one is their master.
+    pub fleet: Option<RefCell<Master>>,
+    /// Which of its machine's processes the first one is, where several supervisors share a machine.
+    pub local: usize,
 }
 
 /// A ledger and where its processes find it.
@@ -68,13 +74,7 @@ impl Supervision<'_> {
     /// # Errors
     /// A process could not be started; one died, and the run cannot be or was not to be continued.
     pub fn run(&self) -> Result<i32, RunError> {
-        let program = std::env::current_exe()
-            .map_err(|error| cluster(format!("this program cannot be found again: {error}")))?;
-        self.run_with(&mut |_| {
-            let mut command = Command::new(&program);
-            command.args(std::env::args_os().skip(1));
-            command
-        })
+        self.run_with(&mut again()?)
     }
 
     /// The same with commands of the caller's making, one for each process.
@@ -82,6 +82,15 @@ impl Supervision<'_> {
     /// # Errors
     /// As [`Supervision::run`].
     pub fn run_with(&self, command: &mut dyn FnMut(usize) -> Command) -> Result<i32, RunError> {
+        let ended = self.go_on(command);
+        if let Some(fleet) = &self.fleet {
+            let code = ended.as_ref().copied().unwrap_or(EXIT_JOB_FAILED);
+            fleet.borrow_mut().over(code);
+        }
+        ended
+    }
+
+    fn go_on(&self, command: &mut dyn FnMut(usize) -> Command) -> Result<i32, RunError> {
         let mut vain = 0;
         let mut rows = self.committed()?;
         loop {
@@ -93,7 +102,7 @@ impl Supervision<'_> {
                 Ended::Code(code) => return Ok(code),
                 Ended::Fell(fall) => fall,
             };
-            let told = self.tell(&fall, self.processes);
+            let told = format!("process {} {}", fall.process, fall.how);
             if self.ledger.is_none() {
                 return Err(cluster(format!("{told}, and the run ended with it")));
             }
@@ -130,12 +139,28 @@ impl Supervision<'_> {
                 "the processes of the run cannot be started or waited for: {error}"
             ))
         };
+        // Rows are tried alone on this machine.
+        let fleet = self.fleet.as_ref().filter(|_| only.is_none());
+        let go_on = || (self.asked)() == Asked::GoOn;
+        let muster = match fleet {
+            Some(fleet) => match fleet.borrow_mut().muster(processes, &go_on)? {
+                Some(muster) => muster,
+                None => return Ok(Ended::Code(EXIT_STOPPED)),
+            },
+            None => Muster {
+                hosts: Vec::new(),
+                listeners: Vec::new(),
+                token: process::random().map_err(failed)?,
+            },
+        };
+        let _down = Down(fleet);
         let crew = Crew {
             count: processes,
             first: 0,
-            hosts: Vec::new(),
-            listeners: Vec::new(),
-            token: process::random().map_err(failed)?,
+            local: self.local,
+            hosts: muster.hosts,
+            listeners: muster.listeners,
+            token: muster.token,
             ledger: self.ledger.as_ref().map(|ledger| &ledger.lent),
             only,
             scratch: self.scratch,
@@ -146,6 +171,11 @@ impl Supervision<'_> {
         loop {
             if let Some(ended) = children.look().map_err(failed)? {
                 return Ok(ended);
+            }
+            // The others are to hear from here while rows are tried alone, too.
+            let elsewhere = self.fleet.as_ref().map(|fleet| fleet.borrow_mut().look());
+            if let Some(fall) = elsewhere.flatten() {
+                return Ok(Ended::Fell(fall));
             }
             let asked = (self.asked)();
             children.ask(asked);
@@ -234,16 +264,15 @@ impl Supervision<'_> {
         })
     }
 
-    fn tell(&self, fall: &Fall, processes: usize) -> String {
-        format!("process {} of {processes} {}", fall.process, fall.how)
-    }
-
     /// Waits, unless the run is to end.
     fn wait(&self, pause: Duration) -> bool {
         let until = Instant::now() + pause;
         while Instant::now() < until {
             if (self.asked)() != Asked::GoOn {
                 return false;
+            }
+            if let Some(fleet) = &self.fleet {
+                fleet.borrow_mut().look();
             }
             std::thread::sleep(POLL);
         }
@@ -269,6 +298,28 @@ impl Supervision<'_> {
         match &self.ledger {
             Some(_) => Ok(self.open()?.standing().rows.len()),
             None => Ok(0),
+        }
+    }
+}
+
+/// This program with the same arguments.
+pub(super) fn again() -> Result<impl FnMut(usize) -> Command, RunError> {
+    let program = std::env::current_exe()
+        .map_err(|error| cluster(format!("this program cannot be found again: {error}")))?;
+    Ok(move |_| {
+        let mut command = Command::new(&program);
+        command.args(std::env::args_os().skip(1));
+        command
+    })
+}
+
+/// Has the other machines take their processes down, however the attempt ended.
+struct Down<'a>(Option<&'a RefCell<Master>>);
+
+impl Drop for Down<'_> {
+    fn drop(&mut self) {
+        if let Some(fleet) = self.0 {
+            fleet.borrow_mut().take_down();
         }
     }
 }
