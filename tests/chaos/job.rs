@@ -182,13 +182,21 @@ impl Running {
     }
 
     /// Waits for something to come true.
-    pub fn until(&mut self, what: &str, mut true_yet: impl FnMut(&Running) -> bool) {
+    pub fn until(&mut self, what: &str, true_yet: impl FnMut(&Running) -> bool) {
+        assert!(self.sees(what, true_yet), "the run ended before {what}");
+    }
+
+    /// Waits for something to come true; `false` if the run ends before.
+    pub fn sees(&mut self, what: &str, mut true_yet: impl FnMut(&Running) -> bool) -> bool {
         let until = Instant::now() + Duration::from_secs(60);
         while !true_yet(self) {
-            assert!(!self.is_over(), "the run ended before {what}");
+            if self.is_over() {
+                return false;
+            }
             assert!(Instant::now() < until, "{what} never came");
             std::thread::sleep(Duration::from_millis(5));
         }
+        true
     }
 }
 

@@ -73,6 +73,18 @@ fn main() -> ExitCode {
             poison::each_poison_costs_one_row,
         ),
         (
+            "mutated_pipelines_are_answered",
+            inputs::mutated_pipelines_are_answered,
+        ),
+        (
+            "mutated_tables_are_answered",
+            inputs::mutated_tables_are_answered,
+        ),
+        (
+            "mutated_models_are_answered",
+            inputs::mutated_models_are_answered,
+        ),
+        (
             "every_mutated_video_has_a_row",
             mutants::every_mutated_video_has_a_row,
         ),

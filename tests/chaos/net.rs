@@ -85,13 +85,17 @@ impl Net {
 
     /// Starts a machine's part in the job.
     fn start(&self, job: &Job, machine: usize) -> Running {
+        self.start_with(job, machine, "secret")
+    }
+
+    fn start_with(&self, job: &Job, machine: usize, secret: &str) -> Running {
         let inner = job.command();
         let mut command = Command::new("ip");
         command
             .args(["netns", "exec", &self.space(machine)])
             .arg(inner.get_program())
             .args(inner.get_args())
-            .args(["--process", &machine.to_string()])
+            .args(["--process", &machine.to_string(), "--secret-file", secret])
             .current_dir(job.folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -112,7 +116,7 @@ impl Net {
             .collect();
         std::fs::write(job.path("hosts"), hosts.join("\n")).expect("hosts");
         std::fs::write(job.path("secret"), "a secret of this test only\n").expect("a secret");
-        job.with(&["--hosts", "hosts", "--secret-file", "secret"])
+        job.with(&["--hosts", "hosts"])
     }
 }
 
@@ -155,6 +159,8 @@ pub fn machines_come_and_go() {
     second.until("it takes its processes down", |second| {
         second.members().is_empty()
     });
+    // Longer than the others wait for it.
+    std::thread::sleep(Duration::from_secs(7));
     let before = job.partial_bytes();
     master.until("the others go on", |_| job.partial_bytes() > before);
     net.mend(2);
@@ -173,13 +179,11 @@ pub fn machines_come_and_go() {
 /// Who is missing is told, and who does not have the secret does not come in.
 pub fn a_machine_without_the_secret_is_missing() {
     let Some(net) = net(3) else { return };
-    let job = net.job(10, "1ms").with(&["--join", "2s"]);
+    let job = net.job(10, "1ms").with(&["--join", "6s"]);
+    std::fs::write(job.path("other"), "another secret altogether\n").expect("a secret");
     let master = net.start(&job, 0);
-    std::thread::sleep(Duration::from_millis(500));
     let first = net.start(&job, 1);
-    std::thread::sleep(Duration::from_millis(200));
-    std::fs::write(job.path("secret"), "another secret altogether\n").expect("a secret");
-    let stranger = net.start(&job, 2);
+    let stranger = net.start_with(&job, 2, "other");
     let told = stranger.expect(3);
     assert!(
         told.contains("does not have this run's secret")
@@ -188,7 +192,7 @@ pub fn a_machine_without_the_secret_is_missing() {
     );
     let told = master.expect(3);
     assert!(
-        told.contains("not all machines came within 2s: machine 2 missing"),
+        told.contains("not all machines came within 6s: machine 2 missing"),
         "{told}"
     );
     assert!(told.contains("machine 1 (10.77."), "{told}");

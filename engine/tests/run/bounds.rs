@@ -384,7 +384,7 @@ fn parts_are_sorted_and_hold_each_row_once() {
 }
 
 #[test]
-fn open_epochs_are_bounded_by_their_rows() {
+fn rows_that_are_not_committed_are_bounded() {
     let entered = Arc::new(AtomicU64::new(0));
     let mut toy = Toy::new();
     toy.plan.limits.items = 50;
@@ -399,6 +399,8 @@ fn open_epochs_are_bounded_by_their_rows() {
             if call.item.sequence == 0 {
                 tokio::time::sleep(Duration::from_millis(200)).await;
                 assert_eq!(count.load(Ordering::SeqCst), 9, "two epochs of five rows");
+            } else if call.item.sequence < 10 {
+                tokio::time::sleep(Duration::from_millis(400)).await;
             }
             Ok(Outcome::value(1_i64))
         }
