@@ -5,38 +5,27 @@ use std::path::Path;
 use ndarray::ArrayView3;
 use tch::{Kind, Tensor, no_grad_guard};
 
-use crate::config::{HeadKind, ModelConfig, Network};
+use crate::backbone::{Backbone, Features};
+use crate::config::{HeadKind, ModelConfig};
 use crate::device::{Device, Precision};
 use crate::error::{ModelError, Result};
-use crate::frames::{dimensions, upload};
 use crate::heads::Head;
-use crate::parameters::{Parameters, Scope};
+use crate::parameters::Parameters;
 use crate::preprocess::Preprocess;
-use crate::vjepa2::{Encoder, VJepa2Config};
+use crate::vjepa2::VJepa2Config;
 use crate::weights::Weights;
 
 /// The frames of one clip in order, each [height, width, 3], red, green, blue: a slice that lives for `'f` of views into
 /// pixels that live for `'p` (views are invariant, so one lifetime for both would tie callers' hands).
 pub type Clip<'f, 'p> = &'f [ArrayView3<'p, u8>];
 
-/// Where checkpoints keep the encoder: Hugging Face's classifier, its bare model, video-transformers' wrapper.
-const ENCODER_SCOPES: [&str; 3] = ["vjepa2.encoder", "encoder", "backbone.model.encoder"];
-
-/// A video classifier: a backbone, a head and their configuration, on a device.
+/// A video classifier: a [`Backbone`] and a [`ClassifierHead`].
 ///
 /// It is `Send` but not `Sync`: one thread uses it at a time, and [`Classifier::instance`] makes more of them.
 pub struct Classifier {
-    config: ModelConfig,
-    sizes: VJepa2Config,
-    head_kind: HeadKind,
-    preprocess: Preprocess,
-    encoder: Encoder,
-    head: Head,
-    /// `mean` and `std` as [3, 1, 1] in f32 on the device.
-    colours: (Tensor, Tensor),
+    backbone: Backbone,
+    head: ClassifierHead,
     parameters: Parameters,
-    device: Device,
-    precision: Precision,
 }
 
 impl Classifier {
@@ -44,13 +33,12 @@ impl Classifier {
     ///
     /// # Errors
     /// [`ModelError::Io`], [`ModelError::Config`] and [`ModelError::Weights`] when the directory does not hold a whole
-    /// model; [`ModelError::WrongTask`] when it holds a detector; [`ModelError::OutOfMemory`].
+    /// model, or the backbone's file that it names is not there or does not fit; [`ModelError::WrongTask`] when it
+    /// holds a detector; [`ModelError::OutOfMemory`].
     pub fn load(dir: impl AsRef<Path>, device: &Device, precision: Precision) -> Result<Self> {
         let config = ModelConfig::read(dir)?;
-        config
-            .preprocess()
-            .ok_or_else(|| config.wrong_task("classifier"))?;
-        let weights = Weights::open(&config.dir)?;
+        config.classifier()?;
+        let weights = Weights::of_model(&config)?;
         let parameters = Parameters::from_weights(weights, device, precision);
         Self::build(config, parameters, device.clone(), precision)
     }
@@ -65,39 +53,15 @@ impl Classifier {
         device: Device,
         precision: Precision,
     ) -> Result<Self> {
-        let Network::VJepa2 {
-            config: sizes,
-            head,
-            preprocess,
-        } = &config.network
-        else {
-            return Err(config.wrong_task("classifier"));
-        };
-        let (sizes, head_kind, preprocess) = (sizes.clone(), *head, preprocess.clone());
-        let root = parameters.root();
-        let encoder = Encoder::new(&sizes, &encoder_scope(&root))?;
-        let head = Head::new(head_kind, &sizes, config.labels.len() as i64, &root);
-        drop(root);
-        let colour = |values: &[f32; 3]| -> Result<Tensor> {
-            Ok(Tensor::f_from_slice(values)?
-                .f_view([3, 1, 1])?
-                .f_to(device.tch())?)
-        };
-        let colours = (colour(&preprocess.mean)?, colour(&preprocess.std)?);
+        let backbone = Backbone::build(&config, &parameters, &device, precision)?;
+        let head = ClassifierHead::build(&config, &parameters, precision)?;
         let parameters = parameters
             .finish()
-            .map_err(|e| with_head_help(e, head_kind))?;
+            .map_err(|e| with_head_help(e, head.kind))?;
         Ok(Classifier {
-            config,
-            sizes,
-            head_kind,
-            preprocess,
-            encoder,
+            backbone,
             head,
-            colours,
             parameters,
-            device,
-            precision,
         })
     }
 
@@ -106,38 +70,36 @@ impl Classifier {
     /// # Errors
     /// When the device has no room for the small tables of an instance.
     pub fn instance(&self) -> Result<Self> {
-        let parameters = self.parameters.share();
-        Self::build(
-            self.config.clone(),
-            parameters,
-            self.device.clone(),
-            self.precision,
-        )
+        Ok(Classifier {
+            backbone: self.backbone.instance()?,
+            head: self.head.instance()?,
+            parameters: self.parameters.share(),
+        })
     }
 
     /// The model's configuration.
     pub fn config(&self) -> &ModelConfig {
-        &self.config
+        self.head.config()
     }
 
     /// The labels, in the order of the scores.
     pub fn labels(&self) -> &[String] {
-        &self.config.labels
+        self.head.labels()
     }
 
     /// How clips are to be prepared.
     pub fn preprocess(&self) -> &Preprocess {
-        &self.preprocess
+        self.backbone.preprocess()
     }
 
     /// The device it runs on.
     pub fn device(&self) -> &Device {
-        &self.device
+        self.backbone.device()
     }
 
     /// The precision it runs in.
     pub fn precision(&self) -> Precision {
-        self.precision
+        self.backbone.precision()
     }
 
     /// The weights, by name, for tests, training and for counting bytes.
@@ -155,10 +117,114 @@ impl Classifier {
         if clips.is_empty() {
             return Ok(Vec::new());
         }
+        self.head.scores(&self.backbone.features(clips)?)
+    }
+
+    /// As [`Backbone::normalised`].
+    ///
+    /// # Errors
+    /// As [`Classifier::scores`].
+    pub fn normalised(&self, clips: &[Clip<'_, '_>]) -> Result<Tensor> {
+        self.backbone.normalised(clips)
+    }
+
+    /// Normalised frames [b, t, 3, size, size] to the encoder's tokens [b, n, hidden].
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] for another shape; otherwise when libtorch refuses (memory).
+    pub fn features(&self, frames: &Tensor) -> Result<Tensor> {
+        self.backbone.tokens(frames)
+    }
+
+    /// Normalised frames [b, t, 3, size, size] to logits [b, labels] in f32.
+    ///
+    /// # Errors
+    /// As [`Classifier::features`].
+    pub fn logits(&self, frames: &Tensor) -> Result<Tensor> {
+        self.head.network.forward(&self.features(frames)?)
+    }
+
+    /// The head's network, which turns [`Classifier::features`] into logits.
+    pub fn head(&self) -> &Head {
+        &self.head.network
+    }
+
+    /// The encoder's sizes and the head's kind.
+    pub fn sizes(&self) -> (&VJepa2Config, HeadKind) {
+        (self.backbone.sizes(), self.head.kind)
+    }
+}
+
+/// The part of a classifier that is its own: from features to the probabilities of its labels.
+pub struct ClassifierHead {
+    config: ModelConfig,
+    kind: HeadKind,
+    network: Head,
+    parameters: Parameters,
+    precision: Precision,
+}
+
+impl ClassifierHead {
+    /// Reads the head of the classifier in a model directory, and nothing of its backbone.
+    ///
+    /// # Errors
+    /// As [`Classifier::load`].
+    pub fn load(dir: impl AsRef<Path>, device: &Device, precision: Precision) -> Result<Self> {
+        let config = ModelConfig::read(dir)?;
+        config.classifier()?;
+        let weights = Weights::of_model(&config)?;
+        let parameters = Parameters::from_weights(weights, device, precision);
+        let mut head = Self::build(&config, &parameters, precision)?;
+        head.parameters = parameters
+            .finish()
+            .map_err(|e| with_head_help(e, head.kind))?;
+        Ok(head)
+    }
+
+    fn build(config: &ModelConfig, parameters: &Parameters, precision: Precision) -> Result<Self> {
+        let (sizes, kind, _) = config.classifier()?;
+        let labels = config.labels.len() as i64;
+        let network = Head::new(kind, sizes, labels, &parameters.root());
+        Ok(ClassifierHead {
+            config: config.clone(),
+            kind,
+            network,
+            parameters: parameters.share(),
+            precision,
+        })
+    }
+
+    /// Another instance over the same weights, which are not copied.
+    ///
+    /// # Errors
+    /// None that are known; the signature leaves room for a device's.
+    pub fn instance(&self) -> Result<Self> {
+        Self::build(&self.config, &self.parameters, self.precision)
+    }
+
+    /// The configuration of the head's model.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The labels, in the order of the scores.
+    pub fn labels(&self) -> &[String] {
+        &self.config.labels
+    }
+
+    /// Probabilities (f32, they add up to 1) of every label, one row a clip, from the features of a backbone of the
+    /// same [content](ModelConfig::backbone_sha256), on the same device and in the same precision.
+    ///
+    /// # Errors
+    /// [`ModelError::NotFinite`] when the network overflows (half precision); [`ModelError::OutOfMemory`];
+    /// [`ModelError::Torch`] when the features are of another width.
+    pub fn scores(&self, features: &Features) -> Result<Vec<Vec<f32>>> {
         let _no_grad = no_grad_guard();
-        let frames = self.normalised(clips)?;
-        let scores = self.logits(&frames)?.f_softmax(-1, Kind::Float)?;
-        let (rows, labels) = (clips.len(), self.labels().len());
+        let scores = self
+            .network
+            .forward(&features.tokens)?
+            .f_softmax(-1, Kind::Float)?;
+        let (rows, labels) = (features.clips(), self.labels().len());
         let mut flat = vec![0f32; rows * labels];
         scores
             .f_to(tch::Device::Cpu)?
@@ -172,77 +238,6 @@ impl Classifier {
         }
         Ok(flat.chunks_exact(labels).map(<[f32]>::to_vec).collect())
     }
-
-    /// Clips to normalised frames [b, t, 3, size, size] on the device, in the model's precision: bytes go over, and
-    /// `(x / 255 - mean) / std` is computed there, in f32.
-    ///
-    /// # Errors
-    /// As [`Classifier::scores`].
-    pub fn normalised(&self, clips: &[Clip<'_, '_>]) -> Result<Tensor> {
-        let size = self.preprocess.size;
-        let frames = clips.first().map_or(0, |clip| clip.len());
-        for (i, clip) in clips.iter().enumerate() {
-            if clip.is_empty() || clip.len() != frames {
-                return Err(ModelError::Input(format!(
-                    "clip {i}: found {} frames, allowed: at least one, and as many as the first clip's {frames}",
-                    clip.len()
-                )));
-            }
-            if let Some(odd) = clip.iter().find(|frame| frame.dim() != (size, size, 3)) {
-                return Err(ModelError::Input(format!(
-                    "clip {i}: found a frame of {}, allowed: {size} x {size} x 3",
-                    dimensions(odd)
-                )));
-            }
-        }
-        let all = clips.iter().flat_map(|clip| clip.iter());
-        let bytes = upload(all, (clips.len() * frames, size, size), self.device.tch())?;
-        let (mean, std) = &self.colours;
-        let side = size as i64;
-        Ok(bytes
-            .f_permute([0, 3, 1, 2])? // [b * t, 3, size, size]
-            .f_to_kind(Kind::Float)?
-            .f_div_scalar(255.0)?
-            .f_sub(mean)?
-            .f_div(std)?
-            .f_to_kind(self.precision.kind())?
-            .f_reshape([clips.len() as i64, frames as i64, 3, side, side])?)
-    }
-
-    /// Normalised frames [b, t, 3, size, size] to the encoder's tokens [b, n, hidden].
-    ///
-    /// # Errors
-    /// [`ModelError::Input`] for another shape; otherwise when libtorch refuses (memory).
-    pub fn features(&self, frames: &Tensor) -> Result<Tensor> {
-        self.encoder
-            .forward(&frames.f_to_kind(self.precision.kind())?)
-    }
-
-    /// Normalised frames [b, t, 3, size, size] to logits [b, labels] in f32.
-    ///
-    /// # Errors
-    /// As [`Classifier::features`].
-    pub fn logits(&self, frames: &Tensor) -> Result<Tensor> {
-        self.head.forward(&self.features(frames)?)
-    }
-
-    /// The head, which turns [`Classifier::features`] into logits.
-    pub fn head(&self) -> &Head {
-        &self.head
-    }
-
-    /// The encoder's sizes and the head's kind.
-    pub fn sizes(&self) -> (&VJepa2Config, HeadKind) {
-        (&self.sizes, self.head_kind)
-    }
-}
-
-/// The scope in which the encoder's names are.
-fn encoder_scope<'a>(root: &Scope<'a>) -> Scope<'a> {
-    let there = ENCODER_SCOPES
-        .into_iter()
-        .find(|scope| root.pp(scope).has("layernorm.weight"));
-    root.pp(there.unwrap_or(ENCODER_SCOPES[0]))
 }
 
 /// Says how to mend the commonest misfit: a linear head in a directory that does not say so.

@@ -1,13 +1,15 @@
 //! What a model directory holds, as its `config.json` says; libtorch is not touched.
 //!
-//! `model_type` is the discriminator. `vjepa2` takes Hugging Face's fields with Hugging Face's defaults, and two of our
-//! own: `head` (`attentive`, the default, or `linear`) and `preprocess` (see [`Preprocess`]). `yolov8` is our own:
+//! `model_type` is the discriminator. `vjepa2` takes Hugging Face's fields with Hugging Face's defaults, and three of our
+//! own: `head` (`attentive`, the default, or `linear`) and `preprocess` (see [`Preprocess`]). `backbone` may name a file that
+//! several models share, such as `../backbone/model.safetensors`: the encoder is read from it, and the model's own
+//! weights hold the head alone. `yolov8` is our own:
 //! `scale`, `names` or `id2label`, `size`, `conf`, `iou`, `max_det`, `max_nms`, `bn_eps`. Fields that are not known are
 //! ignored, as everywhere in that ecosystem. Every number is held within limits, so that a hostile file gives an error
 //! and never a panic or an absurd allocation.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
 
@@ -66,6 +68,9 @@ pub struct ModelConfig {
     pub labels: Vec<String>,
     /// The network.
     pub network: Network,
+    /// The file that holds the encoder, if that is not the model's own: `backbone` of the configuration, joined to
+    /// `dir`. It may lie beside the model's directory or below, no further away.
+    pub backbone: Option<PathBuf>,
 }
 
 impl ModelConfig {
@@ -103,11 +108,13 @@ impl ModelConfig {
             }
         };
         let labels = read_labels(&fields, matches!(network, Network::VJepa2 { .. }));
+        let backbone = read_backbone(&fields, &network).map(|path| dir.join(path));
         problems.finish(&file)?;
         Ok(ModelConfig {
             dir: dir.to_path_buf(),
             labels,
             network,
+            backbone,
         })
     }
 
@@ -154,6 +161,34 @@ impl ModelConfig {
             wanted,
         }
     }
+}
+
+/// The path of a shared backbone, as written.
+fn read_backbone<'a>(fields: &Fields<'a>, network: &Network) -> Option<&'a Path> {
+    let value = fields.value("backbone")?;
+    if !matches!(network, Network::VJepa2 { .. }) {
+        fields.note("backbone", "allowed: in vjepa2 models alone");
+        return None;
+    }
+    let path = value.as_str().map(Path::new).filter(|path| {
+        let parts: Vec<_> = path.components().collect();
+        let below = parts
+            .strip_prefix(&[Component::ParentDir])
+            .unwrap_or(&parts);
+        path.extension().is_some_and(|end| end == "safetensors")
+            && below
+                .iter()
+                .all(|part| matches!(part, Component::Normal(_)))
+    });
+    if path.is_none() {
+        let problem = format!(
+            "found {}, allowed: the path of a .safetensors file in the model's folder or beside that folder, such as \
+             ../backbone/model.safetensors",
+            shown(value)
+        );
+        fields.note("backbone", problem);
+    }
+    path
 }
 
 /// The labels by class index: from `id2label`, `names` or `labels`, an object from ids or a list. Where Hugging Face
@@ -409,6 +444,24 @@ mod tests {
             (
                 vjepa(json!({"labels": ["a", "b"], "num_labels": 3})),
                 "num_labels: found 3, but labels has 2",
+            ),
+            (
+                vjepa(json!({"backbone": "../../elsewhere/model.safetensors"})),
+                "backbone: found \"../../elsewhere/model.safetensors\", allowed: the path of a .safetensors file",
+            ),
+            (
+                vjepa(json!({"backbone": "/etc/model.safetensors"})),
+                "backbone: found \"/etc",
+            ),
+            (
+                vjepa(json!({"backbone": "b/../model.safetensors"})),
+                "backbone: found \"b/..",
+            ),
+            (vjepa(json!({"backbone": "../shadow"})), "backbone: found"),
+            (vjepa(json!({"backbone": 3})), "backbone: found 3"),
+            (
+                json!({"model_type": "yolov8", "scale": "n", "names": ["a"], "backbone": "b.safetensors"}),
+                "backbone: allowed: in vjepa2 models alone",
             ),
             (
                 json!({"model_type": "yolov8"}),

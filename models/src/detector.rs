@@ -37,7 +37,7 @@ impl Detector {
         config
             .detector()
             .ok_or_else(|| config.wrong_task("detector"))?;
-        let weights = Weights::open(&config.dir)?;
+        let weights = Weights::of_model(&config)?;
         let parameters = Parameters::from_weights(weights, device, precision);
         Self::build(config, parameters, device.clone(), precision)
     }

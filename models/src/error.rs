@@ -22,6 +22,14 @@ pub enum ModelError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// A file could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// A configuration file is not what this crate understands.
     #[error("{}: {}", file.display(), listed(problems))]
     Config {

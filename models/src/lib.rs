@@ -6,6 +6,10 @@
 //! * [`ModelConfig`], read without touching libtorch, so that a dry run can name labels, geometry and cost;
 //! * a [`Classifier`] (clips of frames to label probabilities) or a [`Detector`] (frames to boxes), which do the work.
 //!
+//! Classifiers may share a backbone: their configurations name one file of encoder weights. A [`Classifier`] is a
+//! [`Backbone`] and a [`ClassifierHead`]; whoever runs several over the same clips computes the [`Features`] once and
+//! gives them to each head. [`ModelConfig::backbone_sha256`] tells which can.
+//!
 //! Weights are read once into [`Parameters`]. An *instance* of a model is a second network over the same tensors, so a
 //! [`Pool`] of eight instances costs the memory of one set of weights and eight sets of activations. Instances are taken
 //! exclusively, with a deadline.
@@ -14,6 +18,7 @@
 //! [`DeviceChoice`], [`Letterbox`]) speaks of `ndarray` views and plain numbers; tensors show only in the networks
 //! ([`vjepa2`], [`yolov8`], [`heads`]), for tests, benchmarks and training.
 
+pub mod backbone;
 pub mod classifier;
 pub mod config;
 pub mod detector;
@@ -28,11 +33,13 @@ pub mod nms;
 pub mod parameters;
 pub mod pool;
 pub mod preprocess;
+pub mod training;
 pub mod vjepa2;
 pub mod weights;
 pub mod yolov8;
 
-pub use classifier::{Classifier, Clip};
+pub use backbone::{Backbone, Features};
+pub use classifier::{Classifier, ClassifierHead, Clip};
 pub use config::{HeadKind, ModelConfig, Network};
 pub use detector::Detector;
 pub use device::{Device, DeviceChoice, Precision, set_threads};

@@ -56,6 +56,20 @@ impl Parameters {
         Self::new(Origin::Random, device, precision)
     }
 
+    /// Parameters that are there already, by name: those that are being learnt, or their average. A network that wants
+    /// one in another precision gets it converted, as part of the graph through which gradients flow back; nothing is
+    /// kept of what is converted.
+    pub fn over(tensors: &BTreeMap<String, Tensor>, device: &Device, precision: Precision) -> Self {
+        let held = tensors
+            .iter()
+            .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
+            .collect();
+        Parameters {
+            held: RefCell::new(held),
+            ..Self::new(Origin::Nowhere, device, precision)
+        }
+    }
+
     fn new(origin: Origin, device: &Device, precision: Precision) -> Self {
         Parameters {
             device: device.tch(),
@@ -172,11 +186,27 @@ impl Parameters {
 
     fn get(&self, name: String, shape: &[i64], kind: Kind) -> Tensor {
         if let Some(tensor) = self.held.borrow().get(&name) {
-            return tensor.shallow_clone();
+            return self.held_as(&name, tensor, shape, kind);
         }
         match self.fetch(&name, shape) {
             Some(tensor) => self.keep(name, tensor, kind),
             None => empty(),
+        }
+    }
+
+    /// A held tensor, converted if it is to be.
+    fn held_as(&self, name: &str, tensor: &Tensor, shape: &[i64], kind: Kind) -> Tensor {
+        if tensor.size() != shape {
+            let found = tensor.size();
+            self.note(format!("{name}: found shape {found:?}, expected {shape:?}"));
+            return empty();
+        }
+        match tensor.f_to_kind(kind) {
+            Ok(tensor) => tensor,
+            Err(error) => {
+                self.note(format!("{name}: {}", ModelError::from(error)));
+                empty()
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use sha2::{Digest, Sha256};
 use tch::{Kind, Tensor};
 
+use crate::config::ModelConfig;
 use crate::error::{ModelError, Result};
 use crate::fields::{read_object, shown};
 
@@ -31,6 +32,8 @@ const HASH_BLOCK_BYTES: usize = 1 << 20;
 pub struct Weights {
     dir: PathBuf,
     shards: Vec<Shard>,
+    /// The shard that several models share.
+    backbone: Option<usize>,
     tensors: BTreeMap<String, Place>,
 }
 
@@ -58,6 +61,7 @@ impl Weights {
         let mut weights = Weights {
             dir: dir.to_path_buf(),
             shards: Vec::new(),
+            backbone: None,
             tensors: BTreeMap::new(),
         };
         let single = dir.join(SINGLE);
@@ -81,6 +85,39 @@ impl Weights {
                     });
                 }
             }
+        }
+        Ok(weights)
+    }
+
+    /// Opens the weights of a model: those in its directory and, where it names one, the backbone's file. As
+    /// [`Weights::open`] otherwise.
+    ///
+    /// # Errors
+    /// As [`Weights::open`]; [`ModelError::Weights`] also when a tensor is in both.
+    pub fn of_model(config: &ModelConfig) -> Result<Self> {
+        let mut weights = Self::open(&config.dir)?;
+        let Some(file) = &config.backbone else {
+            return Ok(weights);
+        };
+        let own: Vec<String> = weights.names().map(str::to_owned).collect();
+        let backbone = weights.shards.len();
+        weights.add_shard(file, |_| true)?;
+        weights.backbone = Some(backbone);
+        let twice: Vec<String> = own
+            .into_iter()
+            .filter(|name| weights.tensors[name].shard == backbone)
+            .map(|name| {
+                format!(
+                    "{name}: is here and in {SINGLE} of {} too",
+                    config.dir.display()
+                )
+            })
+            .collect();
+        if !twice.is_empty() {
+            return Err(ModelError::Weights {
+                file: file.clone(),
+                problems: twice,
+            });
         }
         Ok(weights)
     }
@@ -153,13 +190,34 @@ impl Weights {
                 )));
             }
         };
+        let bytes = self.bytes_of(place)?;
+        Ok(Tensor::f_from_data_size(&bytes, &shape, kind)?)
+    }
+
+    fn bytes_of(&self, place: &Place) -> Result<Vec<u8>> {
+        let shard = &self.shards[place.shard];
         let (start, end) = place.info.data_offsets;
         let mut bytes = vec![0; end - start];
         shard
             .file
             .read_exact_at(&mut bytes, shard.data_start + start as u64)
             .map_err(|e| ModelError::io(&shard.path, e))?;
-        Ok(Tensor::f_from_data_size(&bytes, &shape, kind)?)
+        Ok(bytes)
+    }
+
+    /// Adds every tensor whose name starts with `prefix` to a hash, in the order of their names: name without the
+    /// prefix, type, shape, bytes.
+    pub(crate) fn digest(&self, prefix: &str, hash: &mut Sha256) -> Result<()> {
+        for (name, place) in &self.tensors {
+            if let Some(name) = name.strip_prefix(prefix) {
+                hash.update(format!(
+                    "\n{name} {:?} {:?}\n",
+                    place.info.dtype, place.info.shape
+                ));
+                hash.update(self.bytes_of(place)?);
+            }
+        }
+        Ok(())
     }
 
     /// Says that there is no such tensor, and which name is nearest among those that are not `taken`: a misnamed tensor
@@ -168,9 +226,12 @@ impl Weights {
         let nearest = self
             .names()
             .min_by_key(|there| (taken(there), strsim::levenshtein(there, name)));
+        let elsewhere = self.backbone.map_or(String::new(), |shard| {
+            format!(", nor in {}", self.shards[shard].path.display())
+        });
         match nearest {
             Some(nearest) => {
-                format!("{name}: there is no such tensor; the nearest name is {nearest}")
+                format!("{name}: there is no such tensor{elsewhere}; the nearest name is {nearest}")
             }
             None => format!("{name}: there is no such tensor; the file holds none"),
         }
@@ -314,7 +375,7 @@ fn with_format_help(dir: &Path, error: ModelError) -> ModelError {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -3,11 +3,13 @@
 
 mod common;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clipsieve_models::{
-    Classifier, Detector, Device, HeadKind, ModelConfig, ModelError, Network, Parameters,
+    Backbone, Classifier, ClassifierHead, Detector, Device, HeadKind, ModelConfig, ModelError,
+    Network, Parameters,
 };
 use clipsieve_models::{Pool, Precision, Weights};
 use common::{assert_close, classifier, detector, fixture, golden, pixels, views};
@@ -130,6 +132,139 @@ fn a_linear_head_is_read_under_both_names() {
         Tensor::write_safetensors(&tensors, dir.path().join("model.safetensors")).unwrap();
         let model = Classifier::load(dir.path(), &Device::cpu(), Precision::F32).unwrap();
         assert_close(&model.logits(&frames).unwrap(), &wanted, 1e-4);
+    }
+}
+
+/// The fixture cut into a folder `backbone` with the encoder (under `encoder.`) and model folders with a head each,
+/// which name it; the head of `attentive` is the fixture's, that of `linear` its last layer alone.
+fn shared_folders(root: &Path) {
+    let source = fixture("vjepa2-tiny");
+    let config = std::fs::read_to_string(source.join("config.json")).unwrap();
+    let tensors = Tensor::read_safetensors(source.join("model.safetensors")).unwrap();
+    let write = |folder: &str, keep: &dyn Fn(&str) -> bool| {
+        std::fs::create_dir_all(root.join(folder)).unwrap();
+        let kept: Vec<_> = tensors
+            .iter()
+            .filter(|(name, _)| keep(name))
+            .map(|(name, tensor)| (name.trim_start_matches("vjepa2."), tensor.shallow_clone()))
+            .collect();
+        Tensor::write_safetensors(&kept, root.join(folder).join("model.safetensors")).unwrap();
+    };
+    write("backbone", &|name| name.starts_with("vjepa2.encoder."));
+    write("attentive", &|name| !name.starts_with("vjepa2."));
+    write("linear", &|name| name.starts_with("classifier."));
+    for head in ["attentive", "linear"] {
+        let fields = format!(r#"{{"head": "{head}", "backbone": "../backbone/model.safetensors","#);
+        let config = config.replacen('{', &fields, 1);
+        std::fs::write(root.join(head).join("config.json"), config).unwrap();
+    }
+}
+
+#[test]
+fn a_shared_backbone_is_the_whole_checkpoint() {
+    let root = tempfile::tempdir().unwrap();
+    shared_folders(root.path());
+    let cpu = Device::cpu();
+    let whole = classifier(Precision::F32);
+    let attentive = Classifier::load(root.path().join("attentive"), &cpu, Precision::F32).unwrap();
+    let linear = Classifier::load(root.path().join("linear"), &cpu, Precision::F32).unwrap();
+    let (one, two) = (pixels(3, 8, 64), pixels(8, 8, 64));
+    let (one, two) = (views(&one), views(&two));
+    let clips = [one.as_slice(), two.as_slice()];
+    assert_eq!(
+        attentive.scores(&clips).unwrap(),
+        whole.scores(&clips).unwrap()
+    );
+
+    // One pass through the backbone serves both heads.
+    let backbone = Backbone::load(root.path().join("linear"), &cpu, Precision::F32).unwrap();
+    let features = backbone.instance().unwrap().features(&clips).unwrap();
+    assert_eq!(features.clips(), 2);
+    for model in ["attentive", "linear"] {
+        let head = ClassifierHead::load(root.path().join(model), &cpu, Precision::F32).unwrap();
+        let head = head.instance().unwrap();
+        let alone = if model == "linear" {
+            &linear
+        } else {
+            &attentive
+        };
+        assert_eq!(
+            head.scores(&features).unwrap(),
+            alone.scores(&clips).unwrap()
+        );
+    }
+
+    // The hash knows the content, not the files.
+    let hash = |dir: &Path| ModelConfig::read(dir).unwrap().backbone_sha256().unwrap();
+    let shared = hash(&root.path().join("linear"));
+    assert_eq!(shared, hash(&root.path().join("attentive")));
+    assert_eq!(shared, hash(&fixture("vjepa2-tiny")));
+    let config = root.path().join("linear/config.json");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let heads = text.replace("\"num_attention_heads\": 4", "\"num_attention_heads\": 2");
+    assert_ne!(text, heads);
+    std::fs::write(&config, heads).unwrap();
+    assert_ne!(shared, hash(&root.path().join("linear")));
+    let colours = text.replacen('{', r#"{"preprocess": {"mean": [0, 0, 0]},"#, 1);
+    std::fs::write(&config, colours).unwrap();
+    assert_ne!(shared, hash(&root.path().join("linear")));
+}
+
+#[test]
+fn a_shared_backbone_that_does_not_fit_names_its_file() {
+    let load = |root: &Path| {
+        let loaded = Classifier::load(root.join("linear"), &Device::cpu(), Precision::F32);
+        loaded.err().unwrap().to_string()
+    };
+    let change = |root: &Path, change: &dyn Fn(&mut Vec<(String, Tensor)>)| {
+        let file = root.join("backbone/model.safetensors");
+        let mut tensors = Tensor::read_safetensors(&file).unwrap();
+        change(&mut tensors);
+        Tensor::write_safetensors(&tensors, &file).unwrap();
+    };
+    let norm = "encoder.layernorm.bias";
+    let cases: [(&dyn Fn(&Path), &[&str]); 4] = [
+        (
+            &|root| std::fs::remove_file(root.join("backbone/model.safetensors")).unwrap(),
+            &["cannot read", "backbone/model.safetensors"],
+        ),
+        (
+            &|root| {
+                change(root, &|tensors| {
+                    for (name, tensor) in tensors {
+                        if name == norm {
+                            *tensor = Tensor::zeros([7], (Kind::Float, tch::Device::Cpu));
+                        }
+                    }
+                })
+            },
+            &["encoder.layernorm.bias: found shape [7], expected [48]"],
+        ),
+        (
+            &|root| change(root, &|tensors| tensors.retain(|(name, _)| name != norm)),
+            &[
+                "encoder.layernorm.bias: there is no such tensor, nor in",
+                "backbone/model.safetensors",
+            ],
+        ),
+        (
+            &|root| {
+                change(root, &|tensors| {
+                    let bias = Tensor::zeros([2], (Kind::Float, tch::Device::Cpu));
+                    tensors.push(("classifier.bias".into(), bias));
+                })
+            },
+            &["backbone/model.safetensors: classifier.bias: is here and in model.safetensors of"],
+        ),
+    ];
+    for (spoil, expected) in cases {
+        let root = tempfile::tempdir().unwrap();
+        shared_folders(root.path());
+        spoil(root.path());
+        let message = load(root.path());
+        for words in expected {
+            assert!(message.contains(words), "{message}");
+        }
     }
 }
 

@@ -56,6 +56,7 @@ pub fn run(arguments: &Run, registry: &Registry) -> io::Result<Exit> {
     let Some(mut plan) = loaded.compiled.plan else {
         return Ok(Exit::Usage);
     };
+    allow_open_files();
     match member {
         Some(member) => {
             signals::ignore();
@@ -339,6 +340,19 @@ fn work(arguments: &Run, plan: &Plan, mut options: RunOptions) -> io::Result<Exi
         return Ok(Exit::TooManyFailures);
     }
     Ok(Exit::Done)
+}
+
+/// Raises the soft limit of open files to the hard one: sockets, videos and scratch files add up, and the soft one is low only
+/// for programs that use `select`.
+fn allow_open_files() {
+    // SAFETY: the structure is plain data; both calls fail or do what they say.
+    unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
 }
 
 fn died(error: &RunError) -> Exit {

@@ -44,14 +44,41 @@ impl Encoder {
     /// # Errors
     /// [`ModelError::Input`] for another shape; otherwise when libtorch refuses (memory).
     pub fn forward(&self, frames: &Tensor) -> Result<Tensor> {
-        let (tokens, tubes) = self.patches.forward(&self.config, frames)?;
-        let turns = self.rope.turns(tubes, tokens.kind())?;
-        let mut x = tokens;
-        for block in &self.blocks {
-            x = block.forward(&x, &turns)?;
+        self.forward_thinned(frames, &Thinning::default())
+    }
+
+    /// As [`Encoder::forward`], on a part of the tokens or of the branches: for training.
+    ///
+    /// # Errors
+    /// As [`Encoder::forward`].
+    pub fn forward_thinned(&self, frames: &Tensor, thinning: &Thinning) -> Result<Tensor> {
+        let (mut tubes, steps) = self.patches.cut(&self.config, frames)?;
+        let mut turns = self.rope.turns(steps, tubes.kind())?;
+        if let Some(kept) = &thinning.kept_tokens {
+            tubes = tubes.f_index_select(1, kept)?;
+            turns = turns.select(kept)?;
+        }
+        let mut x = self.patches.forward(&tubes)?;
+        for (depth, block) in (0..).zip(&self.blocks) {
+            let scales = match &thinning.branches {
+                Some(scales) => Some(scales.f_select(0, depth)?),
+                None => None,
+            };
+            x = block.forward(&x, &turns, scales.as_ref())?;
         }
         self.norm.forward(&x)
     }
+}
+
+/// What is left out in training, so that no feature relies on a single token or block. By default nothing is.
+#[derive(Default)]
+pub struct Thinning {
+    /// The tokens to keep of every clip, [k] whole numbers in rising order; the others are not even embedded (He et al.,
+    /// "Masked Autoencoders Are Scalable Vision Learners", arXiv 2111.06377).
+    pub kept_tokens: Option<Tensor>,
+    /// What a clip's two branches of each block are multiplied with, [layers, 2, b, 1, 1] in the model's precision: zero
+    /// where one is skipped (Huang et al., "Deep Networks with Stochastic Depth", arXiv 1603.09382).
+    pub branches: Option<Tensor>,
 }
 
 /// Tubes of pixels to tokens: a 3-D convolution whose stride is its size, done as a linear layer.
@@ -69,8 +96,8 @@ impl PatchEmbed {
         }
     }
 
-    /// [b, t, 3, crop, crop] to [b, n, hidden], and the steps of time.
-    fn forward(&self, config: &VJepa2Config, frames: &Tensor) -> Result<(Tensor, i64)> {
+    /// [b, t, 3, crop, crop] to tubes [b, n, 3 * tube * p * p], and the steps of time.
+    fn cut(&self, config: &VJepa2Config, frames: &Tensor) -> Result<(Tensor, i64)> {
         let (tube, p, g) = (config.tubelet_frames, config.patch_px, config.grid());
         let shape = frames.size();
         let [b, t, CHANNELS, height, width] = shape[..] else {
@@ -91,8 +118,13 @@ impl PatchEmbed {
             .f_reshape([b, tubes, tube, CHANNELS, g, p, g, p])?
             .f_permute([0, 1, 4, 6, 3, 2, 5, 7])? // [b, tubes, row, column, 3, tube, p, p]
             .f_reshape([b, tubes * g * g, CHANNELS * tube * p * p])?;
+        Ok((cut, tubes))
+    }
+
+    /// Tubes [b, n, 3 * tube * p * p] to tokens [b, n, hidden].
+    fn forward(&self, tubes: &Tensor) -> Result<Tensor> {
         let weight = self.weight.f_flatten(1, -1)?; // a view, [hidden, 3 * tube * p * p]
-        Ok((cut.f_linear(&weight, Some(&self.bias))?, tubes))
+        Ok(tubes.f_linear(&weight, Some(&self.bias))?)
     }
 }
 
@@ -122,10 +154,16 @@ impl Block {
         }
     }
 
-    /// [b, n, hidden] to the same.
-    fn forward(&self, x: &Tensor, turns: &Turns) -> Result<Tensor> {
-        let x = x.f_add(&self.attention.forward(&self.norm1.forward(x)?, turns)?)?;
-        Ok(x.f_add(&self.mlp.forward(&self.norm2.forward(&x)?)?)?)
+    /// [b, n, hidden] to the same; `scales` [2, b, 1, 1] is what the branches are multiplied with.
+    fn forward(&self, x: &Tensor, turns: &Turns, scales: Option<&Tensor>) -> Result<Tensor> {
+        let scaled = |branch: Tensor, which: i64| match scales {
+            Some(scales) => Ok::<_, ModelError>(branch.f_mul(&scales.f_select(0, which)?)?),
+            None => Ok(branch),
+        };
+        let attended = self.attention.forward(&self.norm1.forward(x)?, turns)?;
+        let x = x.f_add(&scaled(attended, 0)?)?;
+        let mixed = self.mlp.forward(&self.norm2.forward(&x)?)?;
+        Ok(x.f_add(&scaled(mixed, 1)?)?)
     }
 }
 

@@ -21,5 +21,5 @@ pub mod pooler;
 pub mod rope;
 
 pub use config::VJepa2Config;
-pub use encoder::Encoder;
+pub use encoder::{Encoder, Thinning};
 pub use pooler::AttentivePooler;

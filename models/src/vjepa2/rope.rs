@@ -94,6 +94,17 @@ impl Rope {
 }
 
 impl Turns {
+    /// The factors of some tokens, [k] whole numbers.
+    ///
+    /// # Errors
+    /// When libtorch refuses (a number that is no token's).
+    pub fn select(&self, tokens: &Tensor) -> Result<Self> {
+        Ok(Turns {
+            cos: self.cos.f_index_select(0, tokens)?,
+            sin: self.sin.f_index_select(0, tokens)?,
+        })
+    }
+
     /// Turns queries or keys, [b, n, heads, D].
     ///
     /// # Errors

@@ -1,5 +1,5 @@
 //! What the tests share: the fixtures and their golden tensors.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, dead_code)]
 
 use std::path::{Path, PathBuf};
 

@@ -1,0 +1,572 @@
+//! `train`: classifiers on generated clips.
+//!
+//! Samples come in pools of a few shards, drawn anew each time round; a pool's samples come in a shuffled order. Which
+//! sample comes when, and which variant of it, follows from the seed and the step alone, so that a run that was cut off
+//! goes on as it would have.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clipsieve_models::training::{
+    Batch, ClassifierTrainer, PATCHES_RATE, Recipe, Regularisation, Schedule, Task, export,
+};
+use clipsieve_models::vjepa2::VJepa2Config;
+use clipsieve_models::{DeviceChoice, HeadKind, Precision, Preprocess, set_threads};
+use ndarray::{Array2, Array5, Axis};
+use serde_json::{Map, Value, json};
+
+use crate::augment::{Freedom, turned, varied};
+use crate::chance::Chance;
+use crate::dataset::{Dataset, NOT_JUDGED, Sample, Split};
+use crate::error::Error;
+use crate::ranking::auc;
+
+/// Side of a frame, in pixels.
+const SIDE_PX: usize = 128;
+/// Frames of a clip of the shared backbone's tasks.
+const SHARED_FRAMES: usize = 16;
+/// Frames of a clip for the rotation model, which needs less of motion.
+const ROTATION_FRAMES: usize = 4;
+/// Shards in memory at a time.
+const POOL_SHARDS: usize = 16;
+/// Share of upright clips that stay upright when the rotation model learns.
+const UPRIGHT_SHARE: f32 = 0.4;
+/// A helper of the rotation model: which way is up.
+const QUARTER: &str = "quarter";
+
+/// What can be trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Models {
+    /// One backbone with the heads vfx, simcam and low_quality
+    Shared,
+    /// The rotation model
+    Rotation,
+}
+
+impl Models {
+    /// The folder of its clips in the cache.
+    pub fn folder(self) -> &'static str {
+        match self {
+            Models::Shared => "shared",
+            Models::Rotation => "rotation",
+        }
+    }
+}
+
+/// Arguments of `train`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// What to train
+    #[arg(value_enum)]
+    models: Models,
+    /// Folder that `generate` filled
+    #[arg(long, default_value = "cache")]
+    cache: PathBuf,
+    /// Folder of the run: checkpoint, metrics.jsonl, models/; a run that is there goes on
+    #[arg(long)]
+    out: PathBuf,
+    /// Steps of the whole run
+    #[arg(long, default_value_t = 6000)]
+    steps: u64,
+    /// Clips a step
+    #[arg(long, default_value_t = 16)]
+    batch: usize,
+    /// Highest learning rate
+    #[arg(long, default_value_t = 1e-3)]
+    rate: f64,
+    /// Weight decay
+    #[arg(long, default_value_t = 0.05)]
+    decay: f64,
+    /// Share of a clip's tokens that a step sees
+    #[arg(long, default_value_t = 0.5)]
+    kept_tokens: f64,
+    /// How probably a clip skips a branch of the last block
+    #[arg(long, default_value_t = 0.1)]
+    dropped_branches: f64,
+    /// Width of a token
+    #[arg(long, default_value_t = 192)]
+    hidden: i64,
+    /// Blocks of the encoder
+    #[arg(long, default_value_t = 6)]
+    layers: i64,
+    /// Attention heads
+    #[arg(long, default_value_t = 4)]
+    heads: i64,
+    /// Steps between validations, which also save the run
+    #[arg(long, default_value_t = 250)]
+    validate_every: u64,
+    /// Everything that is drawn follows from it
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Threads of the network
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+    /// Arithmetic: f32 or bf16 (weights and their moments are f32 in both)
+    #[arg(long, default_value = "f32")]
+    precision: String,
+    /// cpu or cuda
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// Random clips instead of the cache, to see how fast a step is
+    #[arg(long)]
+    speed: bool,
+}
+
+/// Runs `train`.
+///
+/// # Errors
+/// If the cache cannot be read, the run does not fit the checkpoint that is there, or the disk refuses.
+pub fn run(args: &Args) -> Result<(), Error> {
+    set_threads(args.threads);
+    let mut trainer = trainer(args)?;
+    if args.speed {
+        return speed(args, &mut trainer);
+    }
+    fs::create_dir_all(&args.out).map_err(Error::io("making", &args.out))?;
+    let checkpoint = args.out.join("checkpoint.safetensors");
+    let mut best = 0.0;
+    if checkpoint.exists() {
+        let notes = trainer.resume(&checkpoint)?;
+        best = notes.get("best").and_then(Value::as_f64).unwrap_or(0.0);
+        eprintln!("going on from step {}", trainer.step());
+    }
+    let training = Dataset::open(&args.cache, args.models.folder(), Split::Train)?;
+    let validation = Dataset::open(&args.cache, args.models.folder(), Split::Val)?;
+    let mut feeder = Feeder::new(args, &trainer, training)?;
+    eprintln!(
+        "{} numbers to learn from {} shards",
+        trainer.count(),
+        feeder.dataset.len()
+    );
+    let mut metrics = Metrics::open(&args.out)?;
+    let mut window = Window::default();
+    while trainer.step() < args.steps {
+        let (frames, wanted) = feeder.batch(trainer.step())?;
+        let (progress, losses) = trainer.learn(&Batch {
+            frames: frames.view(),
+            wanted,
+        })?;
+        window.add(frames.dim().0, progress.loss, &losses);
+        if progress.step.is_multiple_of(25) {
+            let mut line = window.take(trainer.tasks());
+            line.insert("step".into(), json!(progress.step));
+            line.insert("rate".into(), json!(progress.rate));
+            line.insert("norm".into(), json!(progress.norm));
+            metrics.write(line)?;
+        }
+        if progress.step.is_multiple_of(args.validate_every) || progress.step == args.steps {
+            let mut line = Map::new();
+            let mean = validate(&trainer, &validation, &mut line)?;
+            line.insert("step".into(), json!(progress.step));
+            metrics.write(line)?;
+            if mean > best {
+                best = mean;
+                export::classifiers(&trainer, &args.out.join("models"))?;
+            }
+            trainer.save(&checkpoint, &json!({ "best": best }))?;
+            window = Window::default();
+        }
+    }
+    eprintln!(
+        "done; the best models (mean validation AUC {best:.3}) are in {}",
+        args.out.join("models").display()
+    );
+    Ok(())
+}
+
+/// The network and the recipe that the arguments ask for.
+fn trainer(args: &Args) -> Result<ClassifierTrainer, Error> {
+    let frames = match args.models {
+        Models::Shared => SHARED_FRAMES,
+        Models::Rotation => ROTATION_FRAMES,
+    };
+    let sizes = VJepa2Config {
+        crop_px: SIDE_PX as i64,
+        frames_per_clip: frames as i64,
+        hidden: args.hidden,
+        heads: args.heads,
+        layers: args.layers,
+        mlp_hidden: 4 * args.hidden,
+        ..VJepa2Config::base()
+    };
+    let preprocess = Preprocess {
+        resize_short: SIDE_PX,
+        ..Preprocess::standard(frames, SIDE_PX)
+    };
+    let task = |name: &str, labels: &[&str], head| Task {
+        name: name.into(),
+        labels: labels.iter().map(|&label| label.into()).collect(),
+        head,
+        pooler_layers: 1,
+        weight: 1.0,
+        published: true,
+    };
+    let tasks = match args.models {
+        Models::Shared => vec![
+            task("vfx", &["clean", "vfx"], HeadKind::Linear),
+            task("simcam", &["real", "simcam"], HeadKind::Linear),
+            task("low_quality", &["good", "low_quality"], HeadKind::Attentive),
+        ],
+        Models::Rotation => vec![
+            task("rotation", &["upright", "rotated"], HeadKind::Linear),
+            Task {
+                published: false,
+                weight: 0.5,
+                ..task(QUARTER, &["0", "90", "180", "270"], HeadKind::Linear)
+            },
+        ],
+    };
+    let regularisation = Regularisation {
+        kept_tokens: args.kept_tokens,
+        dropped_branches: args.dropped_branches,
+        smoothing: 0.05,
+    };
+    let recipe = Recipe {
+        schedule: Schedule {
+            steps: args.steps,
+            warm_up: 100,
+            peak_rate: args.rate,
+            last_rate: args.rate / 50.0,
+        },
+        decay: args.decay,
+        max_norm: 1.0,
+        factors: &[PATCHES_RATE],
+        average_kept: 0.996,
+    };
+    let device = args.device.parse::<DeviceChoice>()?.resolve(0)?;
+    let precision: Precision = args.precision.parse()?;
+    let place = (&device, precision);
+    Ok(ClassifierTrainer::new(
+        sizes,
+        preprocess,
+        tasks,
+        regularisation,
+        recipe,
+        place,
+        args.seed,
+    )?)
+}
+
+/// Prints how many clips a second a step takes in.
+fn speed(args: &Args, trainer: &mut ClassifierTrainer) -> Result<(), Error> {
+    let frames = trainer.preprocess().frames;
+    let mut chance = Chance::new(args.seed);
+    let shape = (args.batch, frames, SIDE_PX, SIDE_PX, 3);
+    let clips = Array5::from_shape_simple_fn(shape, || chance.below(256) as u8);
+    let wanted: Vec<Array2<f32>> = trainer
+        .tasks()
+        .iter()
+        .map(|task| {
+            Array2::from_shape_fn((args.batch, task.labels.len()), |(b, label)| {
+                f32::from(u8::from(b % task.labels.len() == label))
+            })
+        })
+        .collect();
+    let mut began = Instant::now();
+    for step in 0..args.steps.min(12) {
+        if step == 2 {
+            began = Instant::now();
+        }
+        let batch = Batch {
+            frames: clips.view(),
+            wanted: wanted.clone(),
+        };
+        let (progress, _) = trainer.learn(&batch)?;
+        println!("step {} loss {:.4}", progress.step, progress.loss);
+    }
+    let steps = args.steps.min(12).saturating_sub(2);
+    let seconds = began.elapsed().as_secs_f64();
+    println!(
+        "{} numbers, {:.2} clips/s in {}",
+        trainer.count(),
+        steps as f64 * args.batch as f64 / seconds,
+        args.precision
+    );
+    let began = Instant::now();
+    trainer.scores(clips.view())?;
+    println!(
+        "scores: {:.2} clips/s",
+        args.batch as f64 / began.elapsed().as_secs_f64()
+    );
+    Ok(())
+}
+
+/// Batches of variants of the cached clips.
+struct Feeder {
+    dataset: Dataset,
+    models: Models,
+    /// For each task its column in the cache's labels, and how many labels it has; the helper has no column.
+    columns: Vec<(Option<usize>, usize)>,
+    freedom: Freedom,
+    batch: usize,
+    seed: u64,
+    pool: Option<Pool>,
+}
+
+/// The samples of a few shards, and what each label of each column of theirs weighs.
+struct Pool {
+    number: u64,
+    samples: Vec<Sample>,
+    order: Vec<usize>,
+    weights: Vec<[f32; 2]>,
+}
+
+impl Feeder {
+    fn new(args: &Args, trainer: &ClassifierTrainer, dataset: Dataset) -> Result<Self, Error> {
+        let columns = trainer
+            .tasks()
+            .iter()
+            .map(|task| {
+                let column = task
+                    .published
+                    .then(|| dataset.task(&task.name))
+                    .transpose()?;
+                Ok((column, task.labels.len()))
+            })
+            .collect::<Result<_, Error>>()?;
+        Ok(Self {
+            dataset,
+            models: args.models,
+            columns,
+            freedom: Freedom {
+                turned: args.models == Models::Shared,
+                smallest_window: match args.models {
+                    Models::Shared => 0.85,
+                    Models::Rotation => 0.6,
+                },
+                colour: match args.models {
+                    Models::Shared => 0.6,
+                    Models::Rotation => 1.0,
+                },
+                noise: 1.5,
+            },
+            batch: args.batch,
+            seed: args.seed,
+            pool: None,
+        })
+    }
+
+    /// Frames and shares of a step.
+    fn batch(&mut self, step: u64) -> Result<(Array5<u8>, Vec<Array2<f32>>), Error> {
+        // Every pool is drawn from as often as it has samples if its shards are full.
+        let shards = POOL_SHARDS.min(self.dataset.len());
+        let steps = ((shards * 64) / self.batch).max(1) as u64;
+        let number = step / steps;
+        if self.pool.as_ref().is_none_or(|pool| pool.number != number) {
+            self.pool = None;
+            self.pool = Some(self.load(number, shards)?);
+        }
+        let Some(pool) = &self.pool else {
+            return Err(Error::Usage("the cache is empty".into()));
+        };
+        let first = (step % steps) as usize * self.batch;
+        let side = SIDE_PX;
+        let frames = pool.samples[0].frames.dim().0;
+        let mut clips = Array5::zeros((self.batch, frames, side, side, 3));
+        let mut wanted: Vec<Array2<f32>> = self
+            .columns
+            .iter()
+            .map(|&(_, labels)| Array2::zeros((self.batch, labels)))
+            .collect();
+        for (row, mut place) in clips.axis_iter_mut(Axis(0)).enumerate() {
+            let sample = &pool.samples[pool.order[(first + row) % pool.order.len()]];
+            let draw = step * self.batch as u64 + row as u64;
+            let mut chance = Chance::of(self.seed, "variant", draw);
+            let clip = varied(sample.frames.view(), &self.freedom, &mut chance);
+            match self.models {
+                Models::Shared => {
+                    place.assign(&clip);
+                    for (task, &(column, _)) in self.columns.iter().enumerate() {
+                        let Some(column) = column else { continue };
+                        let label = sample.labels[column];
+                        if label != NOT_JUDGED {
+                            let label = usize::from(label.min(1));
+                            wanted[task][[row, label]] = pool.weights[column][label];
+                        }
+                    }
+                }
+                Models::Rotation => {
+                    if sample.labels[self.columns[0].0.unwrap_or(0)] == 0 {
+                        let quarters = if chance.is(UPRIGHT_SHARE) {
+                            0
+                        } else {
+                            1 + chance.below(3)
+                        };
+                        place.assign(&turned(clip.view(), quarters));
+                        wanted[0][[row, usize::from(quarters != 0)]] = 1.0;
+                        wanted[1][[row, quarters]] = 1.0;
+                    } else {
+                        place.assign(&clip);
+                        wanted[0][[row, 1]] = 1.0;
+                    }
+                }
+            }
+        }
+        Ok((clips, wanted))
+    }
+
+    fn load(&self, number: u64, shards: usize) -> Result<Pool, Error> {
+        let pools = (self.dataset.len() / shards) as u64;
+        // Round after round through all shards, each in an order of its own.
+        let mut round = Chance::of(self.seed, "shards", number / pools);
+        let order = shuffled(self.dataset.len(), &mut round);
+        let first = (number % pools) as usize * shards;
+        let mut samples = Vec::new();
+        for &shard in &order[first..first + shards] {
+            let shard = self.dataset.shard(shard)?;
+            samples.extend((0..shard.len()).map(|i| shard.sample(i)));
+        }
+        let weights = (0..self.dataset.names.tasks.len())
+            .map(|column| {
+                let count = |label: u8| {
+                    let of = |sample: &&Sample| sample.labels[column] == label;
+                    samples.iter().filter(of).count() as f32
+                };
+                let (clean, defect) = (count(0), count(1));
+                let weigh = |n: f32| (clean + defect) / (2.0 * n.max(1.0));
+                [weigh(clean), weigh(defect)]
+            })
+            .collect();
+        let order = shuffled(samples.len(), &mut Chance::of(self.seed, "samples", number));
+        Ok(Pool {
+            number,
+            samples,
+            order,
+            weights,
+        })
+    }
+}
+
+fn shuffled(count: usize, chance: &mut Chance) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..count).collect();
+    chance.shuffle(&mut order);
+    order
+}
+
+/// The AUC of each task on the validation clips, added to `line`; the mean of the published ones.
+fn validate(
+    trainer: &ClassifierTrainer,
+    dataset: &Dataset,
+    line: &mut Map<String, Value>,
+) -> Result<f64, Error> {
+    let began = Instant::now();
+    let tasks = trainer.tasks();
+    let columns: Vec<Option<usize>> = tasks
+        .iter()
+        .map(|task| task.published.then(|| dataset.task(&task.name)).transpose())
+        .collect::<Result<_, Error>>()?;
+    // For each task the scores of clean clips and of those with the defect.
+    let mut found = vec![[Vec::new(), Vec::new()]; tasks.len()];
+    for number in 0..dataset.len() {
+        let shard = dataset.shard(number)?;
+        for first in (0..shard.len()).step_by(16) {
+            let last = (first + 16).min(shard.len());
+            let clips = shard
+                .frames
+                .slice_axis(Axis(0), ndarray::Slice::from(first..last));
+            let clips = clips
+                .into_dimensionality()
+                .map_err(|error| Error::Usage(error.to_string()))?;
+            let scores = trainer.scores(clips)?;
+            for (task, column) in columns.iter().enumerate() {
+                let Some(column) = column else { continue };
+                for (row, scores) in scores[task].iter().enumerate() {
+                    match shard.labels[[first + row, *column]] {
+                        NOT_JUDGED => {}
+                        label => found[task][usize::from(label.min(1))].push(scores[1]),
+                    }
+                }
+            }
+        }
+    }
+    let (mut sum, mut count) = (0.0, 0.0);
+    for (task, [clean, defect]) in tasks.iter().zip(&found) {
+        if let Some(area) = auc(defect, clean) {
+            line.insert(format!("auc_{}", task.name), json!(rounded(area)));
+            (sum, count) = (sum + area, count + 1.0);
+        }
+    }
+    line.insert(
+        "validation_seconds".into(),
+        json!(rounded(began.elapsed().as_secs_f64())),
+    );
+    Ok(sum / f64::max(count, 1.0))
+}
+
+fn rounded(value: f64) -> f64 {
+    (value * 1e4).round() / 1e4
+}
+
+/// Sums since the last line of metrics.
+struct Window {
+    steps: f64,
+    clips: usize,
+    loss: f64,
+    losses: Vec<f64>,
+    began: Instant,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self {
+            steps: 0.0,
+            clips: 0,
+            loss: 0.0,
+            losses: Vec::new(),
+            began: Instant::now(),
+        }
+    }
+}
+
+impl Window {
+    fn add(&mut self, clips: usize, loss: f64, losses: &[f64]) {
+        self.losses.resize(losses.len(), 0.0);
+        self.steps += 1.0;
+        self.clips += clips;
+        self.loss += loss;
+        for (sum, loss) in self.losses.iter_mut().zip(losses) {
+            *sum += loss;
+        }
+    }
+
+    fn take(&mut self, tasks: &[Task]) -> Map<String, Value> {
+        let window = std::mem::take(self);
+        let mut line = Map::new();
+        line.insert("loss".into(), json!(rounded(window.loss / window.steps)));
+        for (task, sum) in tasks.iter().zip(&window.losses) {
+            line.insert(task.name.clone(), json!(rounded(sum / window.steps)));
+        }
+        let elapsed = window.began.elapsed().max(Duration::from_millis(1));
+        line.insert(
+            "clips_per_second".into(),
+            json!(rounded(window.clips as f64 / elapsed.as_secs_f64())),
+        );
+        line
+    }
+}
+
+/// `metrics.jsonl` of a run, also shown on stderr.
+struct Metrics {
+    path: PathBuf,
+    file: fs::File,
+}
+
+impl Metrics {
+    fn open(folder: &Path) -> Result<Self, Error> {
+        let path = folder.join("metrics.jsonl");
+        let file = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(Error::io("opening", &path))?;
+        Ok(Self { path, file })
+    }
+
+    fn write(&mut self, line: Map<String, Value>) -> Result<(), Error> {
+        let line = Value::Object(line).to_string();
+        eprintln!("{line}");
+        writeln!(self.file, "{line}").map_err(Error::io("writing", &self.path))
+    }
+}
