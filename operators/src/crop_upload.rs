@@ -2,17 +2,23 @@
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clipsieve_engine::operator::{
-    BuildContext, Call, Deadline, ErrorKind, Executor, Fallback, Finding, Operator, OperatorError,
-    OperatorSpec, Outcome, ParamSpec, ParamType, Ports, Row, Setting, Signature, Transform, Value,
+    BuildContext, Call, Continuation, Deadline, ErrorKind, Executor, Fallback, Finding, Operator,
+    OperatorError, OperatorSpec, Outcome, ParamSpec, ParamType, Ports, Row, Setting, Signature,
+    Transform, Value,
 };
 
-use crate::kinds::{CropReport, REGIONS, Regions, VIDEO, Video};
-use crate::media::{CropRect, EncodeOptions, crop_to_file};
+use tempfile::TempPath;
+
+use crate::demand::PassOffer;
+use crate::kinds::{CropOrder, CropReport, REGIONS, Regions, VIDEO, Video};
+use crate::media::{CropRect, EncodeOptions, Medium, crop_to_file};
 use crate::regions::safe_crop::safe_crop;
-use crate::stores::{Access, Store, StoreError};
+use crate::stores::{Access, Store};
 use crate::template::Template;
+use crate::upload::UPLOAD;
 use crate::videos::interrupt_of;
 
 /// The `crop_upload` operator.
@@ -24,7 +30,11 @@ Finds the largest rectangle that no counted region touches, with even sides and 
 video goes on as it is; if the rectangle would be too small it goes on uncropped, and the row says why.
 
 A crop is a view: later stages see the cropped frames of the original's own decode, so that no score depends on the encoder. \
-The encoded file (picture re-encoded, audio kept) is for the upload alone; without a `store` nothing is encoded.",
+The encoded file (picture re-encoded, audio kept) is for the upload alone; without a `store` nothing is encoded.
+
+If a `decode` stage takes the video, its one pass also encodes the crop, and the upload follows as a step of its own \
+(`cropped.upload` in the plan) while the frames are judged; the row waits for both. Otherwise this stage decodes, encodes and \
+uploads by itself.",
     example: "cropped: { op: crop_upload, from: [fetched, regions], with: { store: crops } }",
     ports: Ports::Fixed(&[Signature { inputs: &[VIDEO, REGIONS], output: Some(VIDEO) }]),
     params: &[
@@ -85,6 +95,16 @@ The encoded file (picture re-encoded, audio kept) is for the upload alone; witho
     build,
 };
 
+/// If a stage behind it decodes the video anyway, that stage's pass encodes the crop, and [`UPLOAD`] puts it into the store.
+pub const UPLOAD_BEHIND_DECODE: Continuation = Continuation {
+    of: CROP_UPLOAD.name,
+    by: &UPLOAD,
+    behind: |setting, wishes| {
+        setting.params.opt_text("store")?;
+        PassOffer::first(wishes).map(str::to_owned)
+    },
+};
+
 fn check(setting: &Setting<'_>) -> Vec<Finding> {
     let key = setting.params.text("key");
     let mut findings = Vec::new();
@@ -105,13 +125,9 @@ fn check(setting: &Setting<'_>) -> Vec<Finding> {
 
 fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
     let params = context.setting.params;
-    let store = match params.opt_text("store") {
-        None => None,
-        Some(name) => Some(Store::named(context.setting.stores, name, Access::Write)?),
-    };
     Ok(Operator::Transform(Box::new(CropUpload {
-        store,
-        key: Template::parse(params.text("key")).map_err(OperatorError::config)?,
+        target: Target::of(context)?,
+        encoded_by: PassOffer::first(context.wishes).map(str::to_owned),
         min_side: params.int("min_side") as u32,
         min_area: params.float("min_area"),
         options: EncodeOptions {
@@ -125,9 +141,62 @@ fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
     })))
 }
 
-struct CropUpload {
-    store: Option<Store>,
+/// Where cropped videos go.
+pub(crate) struct Target {
+    store: Store,
     key: Template,
+}
+
+impl Target {
+    /// The target of a stage with this operator's parameters, if it has one.
+    pub fn of(context: &BuildContext<'_>) -> Result<Option<Self>, OperatorError> {
+        let params = context.setting.params;
+        let Some(name) = params.opt_text("store") else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            store: Store::named(context.setting.stores, name, Access::Write)?,
+            key: Template::parse(params.text("key")).map_err(OperatorError::config)?,
+        }))
+    }
+
+    /// The extension of the file for this row.
+    fn extension(&self, row: &Row) -> Result<String, OperatorError> {
+        let key = self.key.fill(row)?;
+        let extension = Path::new(&key).extension();
+        Ok(extension
+            .and_then(|extension| extension.to_str())
+            .unwrap_or("mp4")
+            .to_owned())
+    }
+
+    /// Puts a row's cropped video into the store. Returns its URL.
+    pub async fn put(&self, file: &Path, row: &Row) -> Result<String, OperatorError> {
+        let key = self.key.fill(row)?;
+        let kind = content_type(&self.extension(row)?);
+        Ok(self.store.upload(file, &key, kind).await?)
+    }
+}
+
+/// A new, empty file for a crop; removed when it is dropped.
+pub(crate) fn crop_file(scratch: &Path, extension: &str) -> Result<TempPath, OperatorError> {
+    let file = tempfile::Builder::new()
+        .prefix("crop-")
+        .suffix(&format!(".{extension}"))
+        .tempfile_in(scratch);
+    match file {
+        Ok(file) => Ok(file.into_temp_path()),
+        Err(error) => {
+            let message = format!("cannot make a file in {}", scratch.display());
+            Err(OperatorError::temporary(message).with_source(error))
+        }
+    }
+}
+
+struct CropUpload {
+    target: Option<Target>,
+    /// The stage whose pass encodes the crop, if there is one.
+    encoded_by: Option<String>,
     min_side: u32,
     min_area: f64,
     options: EncodeOptions,
@@ -139,39 +208,31 @@ impl CropUpload {
     fn upload(
         &self,
         call: &Call,
-        store: &Store,
-        source: &Path,
+        target: &Target,
+        source: &Medium,
+        rect: CropRect,
+    ) -> Result<String, OperatorError> {
+        let row = &call.item.row;
+        let file = crop_file(&self.scratch, &target.extension(row)?)?;
+        let interrupt = interrupt_of(&call.deadline);
+        crop_to_file(source, rect, &file, &self.options, &interrupt)?;
+        block_on(&call.deadline, target.put(&file, row))
+    }
+
+    /// What is told to the stage that will encode the crop.
+    fn order(
+        &self,
+        by: &str,
+        target: &Target,
         rect: CropRect,
         row: &Row,
-    ) -> Result<String, OperatorError> {
-        let key = self.key.fill(row)?;
-        let extension = Path::new(&key)
-            .extension()
-            .and_then(|extension| extension.to_str())
-            .unwrap_or("mp4");
-        let file = tempfile::Builder::new()
-            .prefix("crop-")
-            .suffix(&format!(".{extension}"))
-            .tempfile_in(&self.scratch)
-            .map_err(|error| {
-                OperatorError::temporary(format!(
-                    "cannot make a file in {}",
-                    self.scratch.display()
-                ))
-                .with_source(error)
-            })?
-            .into_temp_path();
-        crop_to_file(
-            source,
+    ) -> Result<Arc<CropOrder>, OperatorError> {
+        Ok(Arc::new(CropOrder {
+            by: by.to_owned(),
             rect,
-            &file,
-            &self.options,
-            &interrupt_of(&call.deadline),
-        )?;
-        block_on(
-            &call.deadline,
-            store.upload(&file, &key, content_type(extension)),
-        )
+            extension: target.extension(row)?,
+            options: self.options.clone(),
+        }))
     }
 }
 
@@ -187,7 +248,7 @@ fn content_type(extension: &str) -> &'static str {
 /// Waits for an upload on this thread, at most until the deadline.
 fn block_on(
     deadline: &Deadline,
-    upload: impl Future<Output = Result<String, StoreError>>,
+    upload: impl Future<Output = Result<String, OperatorError>>,
 ) -> Result<String, OperatorError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -195,9 +256,9 @@ fn block_on(
         .map_err(|error| OperatorError::temporary("cannot start the upload").with_source(error))?;
     runtime.block_on(async {
         match deadline.remaining() {
-            None => Ok(upload.await?),
+            None => upload.await,
             Some(left) => match tokio::time::timeout(left, upload).await {
-                Ok(done) => Ok(done?),
+                Ok(done) => done,
                 Err(_) => Err(OperatorError::new(
                     ErrorKind::Timeout,
                     "the upload did not finish by the deadline",
@@ -232,12 +293,13 @@ impl Transform for CropUpload {
             Ok(None) => (None, Some("nothing to cut away".to_string())),
             Err(refusal) => (None, Some(refusal.to_string())),
         };
-        let url = match (kept, &self.store) {
-            (Some(rect), Some(store)) => {
-                Some(self.upload(call, store, &video.path, rect, &call.item.row)?)
+        let (mut url, mut order) = (None, None);
+        if let (Some(rect), Some(target)) = (kept, &self.target) {
+            match &self.encoded_by {
+                Some(by) => order = Some(self.order(by, target, rect, &call.item.row)?),
+                None => url = Some(self.upload(call, target, &video.medium, rect)?),
             }
-            _ => None,
-        };
+        }
         // What an earlier crop did still holds if there is nothing more to cut.
         let earlier = video.crop.clone().filter(|crop| crop.kept.is_some());
         let crop = match (kept, earlier) {
@@ -247,6 +309,7 @@ impl Transform for CropUpload {
         Ok(Outcome::value(Video {
             view: kept.or(video.view),
             crop: Some(crop),
+            order,
             ..video.clone()
         }))
     }

@@ -10,7 +10,7 @@ use clipsieve_models::{Detector, Letterbox, Pool};
 use ndarray::Array3;
 
 use crate::kinds::{REGIONS, Region, Regions, VIDEO, Video};
-use crate::media::{DecodeOptions, Fit, Frame, Request, Span, decode_with, footprint_bytes, probe};
+use crate::media::{DecodeOptions, Fit, Frame, Request, Span, decode_with, footprint_bytes};
 use crate::model_files::{self, PRECISION_PARAM};
 use crate::regions::signals;
 use crate::regions::tracks::{FrameBox, track};
@@ -185,14 +185,14 @@ impl Transform for DetectRegions {
 
     fn footprint_bytes(&self, call: &Call, inputs: &[Value]) -> Result<u64, OperatorError> {
         let video: &Video = inputs[0].get()?;
-        let info = probe(&video.path, &interrupt_of(&call.deadline))?;
-        Ok(footprint_bytes(&info, &self.request))
+        let interrupt = interrupt_of(&call.deadline);
+        Ok(footprint_bytes(&video.medium, &self.request, &interrupt)?)
     }
 
     fn apply(&self, call: &Call, inputs: &[Value]) -> Result<Outcome, OperatorError> {
         let video: &Video = inputs[0].get()?;
         let decoded = decode_with(
-            &video.path,
+            &video.medium,
             video.view,
             &self.request,
             &self.options,

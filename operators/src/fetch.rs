@@ -10,6 +10,7 @@ use clipsieve_engine::operator::{
 use futures::future::BoxFuture;
 
 use crate::kinds::{VIDEO, Video};
+use crate::media::Medium;
 use crate::stores::{Access, Store, StoreError, StoreErrorKind};
 use crate::tables::InputRow;
 
@@ -98,12 +99,7 @@ impl AsyncTransform for Fetch {
             } else {
                 self.in_tiers(call, path).await?
             };
-            Ok(Outcome::value(Video {
-                path,
-                origin,
-                view: None,
-                crop: None,
-            }))
+            Ok(Outcome::value(Video::new(Medium::file(path), origin)))
         })
     }
 }
@@ -267,14 +263,14 @@ mod tests {
         let fetch = fetch(Vec::new(), folder.path());
         let found = video(&fetch, &call(), text).await.unwrap();
         assert_eq!(
-            (found.path.as_path(), found.origin.as_str()),
-            (path.as_path(), text)
+            (found.medium.local_path(), found.origin.as_str()),
+            (Some(path.as_path()), text)
         );
         assert!(found.view.is_none() && found.crop.is_none());
 
         // Tests run in the package's folder.
         let relative = video(&fetch, &call(), "Cargo.toml").await.unwrap();
-        assert!(relative.path.is_absolute());
+        assert!(relative.medium.name().is_absolute());
         assert_eq!(relative.origin, "Cargo.toml");
 
         fs::write(&path, "").unwrap();
@@ -302,7 +298,7 @@ mod tests {
         let fetch = fetch(vec![disk("near", &near), disk("far", &far)], scratch.path());
         for (path, content) in [("both.mp4", "near"), ("far.mp4", "far"), ("cut.mp4", "far")] {
             let found = video(&fetch, &call(), path).await.unwrap();
-            assert_eq!(fs::read_to_string(&found.path).unwrap(), content);
+            assert_eq!(fs::read_to_string(found.medium.name()).unwrap(), content);
             assert!(found.origin.starts_with("file:///"));
         }
         let error = video(&fetch, &call(), "no.mp4").await.unwrap_err();
@@ -346,8 +342,8 @@ mod tests {
         let call = call();
         let found = video(&fetch, &call, "v/a.mp4").await.unwrap();
         assert_eq!(found.origin, "memory://fetch/v/a.mp4");
-        assert_eq!(found.path.extension().unwrap(), "mp4");
-        assert_eq!(fs::read(&found.path).unwrap(), b"video");
+        assert_eq!(found.medium.name().extension().unwrap(), "mp4");
+        assert_eq!(fs::read(found.medium.name()).unwrap(), b"video");
         assert_eq!(entries(scratch.path()), 1);
         drop(call);
         assert_eq!(entries(scratch.path()), 0);

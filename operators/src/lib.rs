@@ -28,6 +28,7 @@ pub mod measure;
 pub mod read_table;
 pub mod reverse;
 pub mod sample;
+pub mod upload;
 pub mod windows;
 pub mod write_table;
 
@@ -55,6 +56,7 @@ pub fn registry() -> Registry {
             store: stores::check_settings,
         },
     )
+    .continued(crop_upload::UPLOAD_BEHIND_DECODE)
 }
 
 /// What `device: auto` means for the process with this rank on its machine: `cuda:N` if there is a GPU that libtorch can

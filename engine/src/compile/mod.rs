@@ -18,6 +18,7 @@ mod place;
 mod prune;
 mod resolve;
 mod shape;
+mod split;
 mod stage;
 mod substitute;
 mod typed;
@@ -96,6 +97,7 @@ const PASSES: &[Pass] = &[
     check::check,
     prune::prune,
     demand::demand,
+    split::split,
     place::place,
 ];
 

@@ -24,7 +24,7 @@ pub use error::{ErrorKind, OperatorError};
 pub use item::{Call, Deadline, Item, Row};
 pub use kind::PortKind;
 pub use params::{Fallback, ParamSpec, ParamType, ParamValue, Params};
-pub use registry::{Registry, ResourceChecks};
+pub use registry::{Continuation, Registry, ResourceChecks};
 pub use spec::{Executor, OperatorSpec, Ports, Signature};
 pub use traits::{
     AsyncTransform, Delivered, Document, Gather, Operator, Pace, Receipt, Sink, Source, SourceRow,

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use serde_json::Value as Json;
 
-use super::OperatorSpec;
+use super::{OperatorSpec, Setting, Wish};
 
 /// Checks of what `models:` and `stores:` name, done while a pipeline is compiled. They read at most a configuration
 /// file: a dry run builds no model and touches no store.
@@ -14,10 +14,23 @@ pub struct ResourceChecks {
     pub store: fn(&Json) -> Result<(), String>,
 }
 
+/// How the work of an operator's stages can end behind one of their consumers: the stage answers early, the consumer does a
+/// part of its work along with its own, and an operator that no file names does the rest.
+#[derive(Clone, Copy)]
+pub struct Continuation {
+    /// The operator whose stages are continued.
+    pub of: &'static str,
+    /// Does the rest. Takes the stage's answer and the consumer's; gives what the stage gives, and has its parameters.
+    pub by: &'static OperatorSpec,
+    /// The id of the consumer, by what consumers ask of the stage; `None` if it does all its work by itself.
+    pub behind: fn(&Setting<'_>, &[Wish]) -> Option<String>,
+}
+
 /// All operators that a pipeline file may name.
 #[derive(Clone)]
 pub struct Registry {
     operators: Vec<&'static OperatorSpec>,
+    continuations: Vec<Continuation>,
     /// Checks of models and stores.
     pub checks: ResourceChecks,
 }
@@ -30,6 +43,7 @@ impl Registry {
     ) -> Self {
         Self {
             operators: operators.into_iter().collect(),
+            continuations: Vec::new(),
             checks,
         }
     }
@@ -38,6 +52,20 @@ impl Registry {
     pub fn with(mut self, operator: &'static OperatorSpec) -> Self {
         self.operators.push(operator);
         self
+    }
+
+    /// The same registry, in which an operator's work can end behind a consumer.
+    pub fn continued(mut self, continuation: Continuation) -> Self {
+        self.continuations.push(continuation);
+        self
+    }
+
+    /// How the work of this operator's stages ends behind a consumer, if it ever does.
+    pub fn continuation_of(&self, name: &str) -> Option<Continuation> {
+        self.continuations
+            .iter()
+            .find(|continuation| continuation.of == name)
+            .copied()
     }
 
     /// The operator of this name.
