@@ -103,7 +103,8 @@ impl Supervision<'_> {
                 Ended::Fell(fall) => fall,
             };
             let told = format!("process {} {}", fall.process, fall.how);
-            if self.ledger.is_none() {
+            // What a process says itself is wrong would be wrong again.
+            if self.ledger.is_none() || fall.code == Some(EXIT_JOB_FAILED) {
                 return Err(cluster(format!("{told}, and the run ended with it")));
             }
             if (self.asked)() != Asked::GoOn {
