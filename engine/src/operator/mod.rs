@@ -35,6 +35,7 @@ pub use planner::{Common, Cost, Planner, RowKey};
 pub use registry::{Continuation, Registry, ResourceChecks, StoreProblem};
 pub use spec::{Executor, OperatorSpec, Ports, Signature};
 pub use traits::{
-    AsyncTransform, Delivered, Document, Gather, Operator, Sink, Source, SourceRow, Transform,
+    AsyncTransform, Delivered, Document, Gather, Operator, Pace, Receipt, Sink, Source, SourceRow,
+    Transform,
 };
 pub use value::{Answer, Failure, Outcome, Value};

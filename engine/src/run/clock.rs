@@ -103,12 +103,13 @@ impl Clock {
         drop(forgotten);
     }
 
-    /// Minds the time until [`Clock::stop`].
+    /// Minds the time until [`Clock::stop`]; calls `each` whenever it looks.
     pub fn run(
         &self,
         stages: &[Arc<StageRuntime>],
         lines: &[Arc<BatchLine>],
         budget: &Arc<Budget>,
+        each: impl Fn(),
     ) {
         let mut look = Instant::now() + TICK;
         let mut state = self.state();
@@ -138,6 +139,7 @@ impl Clock {
                         line.scan(now);
                     }
                     budget.scan();
+                    each();
                     look = now + TICK;
                 }
                 state = self.state();

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use super::stage::Running;
 use super::{Inputs, Job, PoolThread, StageRuntime, Work};
 use crate::operator::{Answer, Call, Deadline, ErrorKind, Failure, OperatorError, Outcome};
+use crate::run::board::Mark;
 use crate::run::budget::{Ask, Grant};
 use crate::run::panics;
 use crate::run::taps::Parts;
@@ -30,6 +31,8 @@ pub(super) struct Attempt {
     pub span: tracing::Span,
     sized: bool,
     grant: Option<Grant>,
+    /// For as long as the operator really runs, also when it was given up.
+    _mark: Mark,
 }
 
 /// What a call came to.
@@ -90,6 +93,7 @@ impl StageRuntime {
             span: job.span().clone(),
             sized: job.sized,
             grant: job.grant.take(),
+            _mark: self.services.board.mark(job.sequence(), self.rank),
         };
         let id = self.enter(job, now, deadline, thread.cloned());
         Some(Attempt { id, ..attempt })
