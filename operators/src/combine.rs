@@ -224,7 +224,7 @@ mod tests {
     use std::time::Duration;
 
     use clipsieve_engine::operator::{
-        Deadline, Disk, Item, Model, Models, ParamValue, Params, Placement, Row, Stores,
+        Deadline, Depot, Disk, Item, Model, Models, ParamValue, Params, Placement, Row, Stores,
     };
 
     use clipsieve_engine::observe::Tally;
@@ -255,6 +255,8 @@ mod tests {
             },
             demand: None,
             wishes: &[],
+            common: None,
+            depot: &Depot::default(),
             placement: &placement,
             scratch: Path::new(""),
             disk: &Disk::unbounded(),
