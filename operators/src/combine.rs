@@ -274,6 +274,7 @@ mod tests {
         match operator.apply(&call, &inputs)? {
             Outcome::Value(value) => value.get::<Verdict>().cloned(),
             Outcome::Skipped(why) => panic!("skipped: {why}"),
+            Outcome::Parts(_) => panic!("it has no parts"),
         }
     }
 
