@@ -275,7 +275,7 @@ pub(super) fn place(
         let device = placement.device.as_deref().unwrap_or("cpu");
         let mut threads = || {
             if !on_device || device == "cpu" {
-                return Ok(Arc::clone(&shared));
+                return Ok::<_, RunError>(Arc::clone(&shared));
             }
             let own = pool(&stage.id, placement.concurrency)?;
             pools.push(Arc::clone(&own));
