@@ -70,6 +70,10 @@ pub struct Run {
     #[command(flatten)]
     pub pipeline: Pipeline,
 
+    /// Read only so many rows, for trials
+    #[arg(long, value_parser = clap::value_parser!(i64).range(1..), value_name = "ROWS")]
+    pub limit: Option<i64>,
+
     /// How progress is shown on stderr: a line that moves on a terminal, lines now and then, or nothing
     #[arg(long, value_enum, default_value_t = Progress::Auto)]
     pub progress: Progress,
@@ -89,6 +93,10 @@ pub struct Check {
     /// The pipeline.
     #[command(flatten)]
     pub pipeline: Pipeline,
+
+    /// Ask every store whether it answers and takes our credentials, too
+    #[arg(long)]
+    pub connect: bool,
 
     /// How findings are written to stdout
     #[arg(long, value_enum, default_value_t = TextOrJson::Text)]
@@ -125,8 +133,8 @@ pub struct Operators {
 /// `clipsieve show`
 #[derive(Debug, Args)]
 pub struct Show {
-    /// A JSONL file that `run` wrote
-    pub rows: PathBuf,
+    /// A table that `run` wrote, in any of its formats
+    pub rows: String,
 }
 
 /// `clipsieve evaluate`

@@ -18,8 +18,6 @@ use crate::error::Error;
 pub struct Font {
     face: Face<'static>,
     outlines: FontRef<'static>,
-    /// Its file, for messages.
-    pub path: PathBuf,
 }
 
 /// Fonts by script.
@@ -116,7 +114,6 @@ impl Font {
         Some(Font {
             face: Face::from_slice(bytes, 0)?,
             outlines: FontRef::try_from_slice_and_index(bytes, 0).ok()?,
-            path: path.to_owned(),
         })
     }
 
