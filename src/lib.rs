@@ -8,7 +8,10 @@
 
 mod cli;
 mod commands;
+pub mod evaluation;
+mod launch;
 mod progress;
+mod signals;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -30,6 +33,7 @@ pub fn main(registry: &Registry) -> ExitCode {
         Command::Graph(arguments) => commands::graph::run(arguments, registry),
         Command::Operators(arguments) => commands::operators::run(arguments, registry),
         Command::Show(arguments) => commands::show::run(arguments),
+        Command::Evaluate(arguments) => commands::evaluate::run(arguments),
     };
     match done {
         Ok(exit) => exit.into(),

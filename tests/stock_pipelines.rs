@@ -211,7 +211,7 @@ models:
 stages:
   videos: {{ op: read_table, with: {{ uri: {} }} }}
   fetched: {{ op: fetch, from: videos }}
-  regions: {{ op: detect_regions, from: fetched, with: {{ backends: [signals, yolo], model: detector, frames: 6 }} }}
+  regions: {{ op: detect_regions, from: fetched, with: {{ backends: [yolo], model: detector, frames: 6 }} }}
   decoded: {{ op: decode, from: fetched }}
   boxed: {{ op: sample, from: decoded, with: {{ fit: letterbox }} }}
   back: {{ op: reverse, from: boxed }}

@@ -113,7 +113,7 @@ impl Decode {
             )?;
             return Ok((decoded, None));
         };
-        let file = crop_file(&self.scratch, &order.extension)?;
+        let file = crop_file(&self.scratch, &order.key)?;
         let job = CropJob {
             rect: order.rect,
             out: file.to_path_buf(),

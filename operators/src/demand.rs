@@ -101,6 +101,10 @@ pub enum FitDemand {
     ResizeShort(u32),
     /// The whole frame is fitted into the square and padded with grey.
     Letterbox,
+    /// The whole frame, its long side brought down to `size`; not square.
+    Whole,
+    /// The middle of the frame at the video's own size, up to `size` pixels each way.
+    Middle,
 }
 
 /// Which span of the video a sampler draws its frames from.
@@ -171,6 +175,10 @@ impl SampleDemand {
                     crop: self.size,
                 },
                 FitDemand::Letterbox => Fit::Letterbox { size: self.size },
+                FitDemand::Whole => Fit::Within {
+                    max_side: self.size,
+                },
+                FitDemand::Middle => Fit::Middle { side: self.size },
             },
         }
     }

@@ -56,8 +56,8 @@ pub struct CropOrder {
     pub by: String,
     /// The part of the display frame.
     pub rect: CropRect,
-    /// The extension of the file, which names its container.
-    pub extension: String,
+    /// The path of the file in its store; its extension names the container.
+    pub key: String,
     /// How it is encoded.
     pub options: EncodeOptions,
 }

@@ -5,21 +5,27 @@
 //! (what can be seen in frames without a model), and the few types they share: [`kinds`] for what flows on the edges,
 //! [`demand`] for what samplers ask of the decoder.
 
+pub mod connect;
 pub mod demand;
 pub mod kinds;
 pub mod media;
 pub mod regions;
+pub mod rule;
 pub mod signals;
 pub mod stores;
 pub mod tables;
 
+mod json;
+mod model_cache;
 mod model_files;
 mod sampling;
 mod template;
+mod uploads;
 mod videos;
 
 pub mod aggregate;
 pub mod classify;
+pub mod combine;
 pub mod crop_upload;
 pub mod decode;
 pub mod detect_regions;
@@ -48,11 +54,12 @@ pub fn registry() -> Registry {
             &reverse::REVERSE,
             &classify::CLASSIFY,
             &measure::MEASURE,
+            &combine::COMBINE,
             &aggregate::AGGREGATE,
             &write_table::WRITE_TABLE,
         ],
         ResourceChecks {
-            model: model_files::facts,
+            model: model_files::model,
             store: stores::check_settings,
         },
     )

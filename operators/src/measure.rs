@@ -2,13 +2,13 @@
 
 use clipsieve_engine::operator::{
     BuildContext, Call, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec,
-    Outcome, ParamSpec, ParamType, Params, Ports, Setting, Signature, Transform, Value,
+    Outcome, ParamSpec, ParamType, Params, Ports, Setting, Signature, Transform, Value, Wish,
 };
 use serde_json::{Map, Value as Json, json};
 
 use crate::kinds::{CLIP, CLIPS, Clips, VERDICT, Verdict, rounded};
 use crate::media::frames::Clip;
-use crate::signals::signal::{Signal, measure};
+use crate::signals::signal::{Signal, measure, measure_both};
 
 /// The `measure` operator.
 pub const MEASURE: OperatorSpec = OperatorSpec {
@@ -30,6 +30,40 @@ on the wrong side of one, and `reasons` says which.
 | `frozen` | share of the frames that repeat the one before them | 0 to 1 |
 | `affine_residual` | share of the change between frames (17 at most, spread evenly) that no motion of the picture as a whole explains, median over them; low with motion means a camera simulated on a still picture | 0 to 1 |
 
+These are computed if nothing is said. Further ones, by name (px are those of the fit, whose longer side is at most 128):
+
+| signal | what it is | range |
+|---|---|---|
+| `misfit`, `misfit_high`, `misfit_peak` | how far blocks lie from where the best motion of the whole picture puts them: the middle block, the one at 90 %, and that one in the worst tenth of the clip | px, from 0; a camera over a picture leaves under 0.1 |
+| `astray` | share of blocks that are more than 0.3 px out of place | 0 to 1 |
+| `residual_low`, `residual_high` | `affine_residual` at 10 % and 90 % of the pairs, cuts left out | 0 to 1 |
+| `camera_motion`, `camera_turn` | how far the fitted motion moves the picture, and how far zoom and turn move its border | px, from 0 |
+| `camera_roughness` | change of that motion from pair to pair over its length | from 0; a glide is under 0.2, a hand near 1 |
+| `jump`, `colour_jump` | largest change of luma and of colours over the usual one | powers of 2, 0 to 12 |
+| `busy` | share of the changes over half of the largest | 0 to 1 |
+| `unevenness` | how unevenly the luma changes; stutter raises it | 0 to 2 |
+| `flicker`, `light_span` | jerks and range of the brightness | 0 to 1 |
+| `colour_change`, `colour_drift` | largest and mean change of the histogram of colours | 0 to 1 |
+| `saturation`, `one_hue` | how strong colours are, and how much one hue (or two that face each other) prevails | 0 to 1 |
+| `colourfulness` | Hasler and Süsstrunk's | levels; 30 is usual |
+| `standing_edges`, `still_share` | share of the edges that never move, and of the picture that hardly changes while the rest does | 0 to 1 |
+| `motion_top`, `motion_left` | where it moves: above against below, left against right | -1 to 1 |
+| `upright` | steps across over steps down | powers of 2; above 0 upright edges prevail |
+| `vertical_edges`, `level_edges` | share of the edges within 12° of upright, of level | 0 to 1 |
+| `light_top`, `light_left`, `detail_top`, `detail_left`, `blue_top`, `blue_left` | light, detail and blueness of one outer third against the other | -1 to 1 |
+| `mirror_x`, `mirror_y`, `repeat_x`, `repeat_y` | correlation of one half with the other, mirrored or as it is | -1 to 1 |
+| `fall_off`, `wide_fall_off` | how much more pixels differ 2 apart than 1, and 4 than 2 | powers of 2; blur raises it to 2 |
+| `shadows`, `highlights` | share of crushed and of blown pixels | 0 to 1 |
+| `entropy` | of the luma | 0 to 8 bits |
+| `missing_levels`, `span` | gaps in the luma's histogram; its width | 0 to 1 |
+| `flat` | share of the 8 x 8 blocks without any detail | 0 to 1 |
+| `combing` | how much odd rows differ from even ones | powers of 2; above 0.5 is interlaced |
+
+With two inputs, both of the same span, what is seen only pixel by pixel is measured on the second: `sharpness`, `blockiness`, \
+`noise`, and the signals from `fall_off` on. Let the first show whole frames, many and small (`{ frames: 96, size: 128, fit: whole }`), \
+and the second a few at the video's own size (`{ frames: 8, size: 384, fit: middle }`): the rules of the starter weights \
+were fitted on these.
+
 A signal that cannot be computed is `null`, and no threshold on it rejects: change of a single frame, sharpness of a flat \
 picture, `affine_residual` without motion. Frames that stand several times because a span is short count once. The numbers \
 depend on the size at which the clip is sampled, so thresholds hold for one size.",
@@ -43,6 +77,14 @@ depend on the size at which the clip is sampled, so thresholds hold for one size
             inputs: &[CLIPS],
             output: Some(VERDICT),
         },
+        Signature {
+            inputs: &[CLIP, CLIP],
+            output: Some(VERDICT),
+        },
+        Signature {
+            inputs: &[CLIPS, CLIPS],
+            output: Some(VERDICT),
+        },
     ]),
     params: &[
         ParamSpec {
@@ -54,21 +96,10 @@ depend on the size at which the clip is sampled, so thresholds hold for one size
         },
         ParamSpec {
             name: "signals",
-            ty: ParamType::List(&ParamType::Choice(&[
-                "sharpness",
-                "blockiness",
-                "brightness",
-                "contrast",
-                "noise",
-                "motion",
-                "frozen",
-                "affine_residual",
-            ])),
-            fallback: Fallback::Is(
-                "[sharpness, blockiness, brightness, contrast, noise, motion, frozen, affine_residual]",
-            ),
+            ty: ParamType::List(&ParamType::Choice(Signal::NAMES)),
+            fallback: Fallback::Absent,
             unit: None,
-            doc: "The signals to compute; rows hold them in the fixed order of the table.",
+            doc: "The signals to compute; rows hold them in the fixed order of the tables. Default: what the `combine` stages behind it need, else the first table.",
         },
         threshold("min_sharpness", 4.5, None, "Rejects clips softer than this."),
         threshold(
@@ -185,15 +216,47 @@ fn thresholds(params: &Params) -> Vec<Threshold> {
     MEASURE.params.iter().filter_map(given).collect()
 }
 
-/// The signals to compute, each once, in the order of rows.
-fn wanted(params: &Params) -> Vec<Signal> {
+/// What is measured if nothing is said: enough to judge by thresholds.
+const USUAL: [Signal; 8] = [
+    Signal::Sharpness,
+    Signal::Blockiness,
+    Signal::Brightness,
+    Signal::Contrast,
+    Signal::Noise,
+    Signal::Motion,
+    Signal::Frozen,
+    Signal::AffineResidual,
+];
+
+/// The signals to compute, each once, in the order of rows: those that the file names; else those that thresholds and
+/// consumers need; else the usual ones.
+fn wanted(params: &Params, wishes: &[Wish]) -> Vec<Signal> {
+    if params.get("signals").is_none() {
+        let wished: Vec<&str> = wishes
+            .iter()
+            .filter_map(|wish| wish.wanted.get("signals")?.as_array())
+            .flatten()
+            .filter_map(Json::as_str)
+            .collect();
+        if wished.is_empty() {
+            return USUAL.to_vec();
+        }
+        let thresholds = thresholds(params);
+        let is_wished = |signal: &Signal| {
+            wished.contains(&signal.name())
+                || thresholds
+                    .iter()
+                    .any(|threshold| threshold.signal == *signal)
+        };
+        return Signal::ALL.iter().copied().filter(is_wished).collect();
+    }
     let named = params.texts("signals");
     let is_named = |signal: &Signal| named.contains(&signal.name());
-    Signal::ALL.into_iter().filter(is_named).collect()
+    Signal::ALL.iter().copied().filter(is_named).collect()
 }
 
 fn check(setting: &Setting<'_>) -> Vec<Finding> {
-    let wanted = wanted(setting.params);
+    let wanted = wanted(setting.params, &[]);
     let mut findings = Vec::new();
     if wanted.is_empty() {
         findings.push(
@@ -204,7 +267,7 @@ fn check(setting: &Setting<'_>) -> Vec<Finding> {
     let thresholds = thresholds(setting.params);
     for threshold in &thresholds {
         let name = threshold.signal.name();
-        if !wanted.contains(&threshold.signal) {
+        if setting.params.get("signals").is_some() && !wanted.contains(&threshold.signal) {
             findings.push(
                 Finding::param(
                     threshold.param,
@@ -235,14 +298,14 @@ fn check(setting: &Setting<'_>) -> Vec<Finding> {
 
 fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
     let params = context.setting.params;
-    let default_key = if context.setting.inputs == [CLIPS] {
+    let default_key = if context.setting.inputs.first() == Some(&CLIPS) {
         "seg_measure"
     } else {
         INNER_KEY
     };
     Ok(Operator::Transform(Box::new(Measure {
         key: params.opt_text("key").unwrap_or(default_key).to_owned(),
-        signals: wanted(params),
+        signals: wanted(params, context.wishes),
         thresholds: thresholds(params),
     })))
 }
@@ -258,8 +321,11 @@ struct Measure {
 
 impl Measure {
     /// What the row says of a clip: `{"result": {signal: number}, "label", "reasons"}`.
-    fn judge(&self, clip: &Clip) -> Map<String, Json> {
-        let measured = measure(&clip.frames, &self.signals);
+    fn judge(&self, clip: &Clip, fine: Option<&Clip>) -> Map<String, Json> {
+        let measured = match fine {
+            Some(fine) => measure_both(&clip.frames, &fine.frames, &self.signals),
+            None => measure(&clip.frames, &self.signals),
+        };
         // Judged as written, so that a row and its verdict cannot disagree in the last digit.
         let measured: Vec<(Signal, Option<f64>)> = self
             .signals
@@ -268,7 +334,7 @@ impl Measure {
             .map(|(signal, value)| {
                 (
                     *signal,
-                    value.map(|value| rounded(value, decimals(*signal))),
+                    value.map(|value| rounded(value, signal.decimals())),
                 )
             })
             .collect();
@@ -312,34 +378,37 @@ impl Threshold {
     }
 }
 
-/// Decimals that rows show: about three digits of the smallest value that tells anything.
-fn decimals(signal: Signal) -> i32 {
-    match signal {
-        Signal::Noise | Signal::Blockiness => 3,
-        Signal::Sharpness | Signal::Brightness | Signal::Contrast => 4,
-        Signal::Frozen | Signal::AffineResidual => 4,
-        Signal::Motion => 5,
-    }
-}
-
 impl Transform for Measure {
     fn apply(&self, _call: &Call, inputs: &[Value]) -> Result<Outcome, OperatorError> {
-        let [input] = inputs else {
-            return Err(OperatorError::internal(format!(
-                "measure takes one input, not {}",
-                inputs.len()
-            )));
+        let (input, fine) = match inputs {
+            [input] => (input, None),
+            [input, fine] => (input, Some(fine)),
+            _ => {
+                return Err(OperatorError::internal(format!(
+                    "measure takes one or two inputs, not {}",
+                    inputs.len()
+                )));
+            }
         };
         let verdict = if input.is::<Clip>() {
             Verdict {
                 key: self.key.clone(),
-                body: self.judge(input.get()?),
+                body: self.judge(input.get()?, fine.map(Value::get).transpose()?),
             }
         } else {
             let Clips(clips) = input.get()?;
-            let judged = clips
-                .iter()
-                .map(|clip| (clip, Json::Object(self.judge(clip))));
+            let fine: Option<&Clips> = fine.map(Value::get).transpose()?;
+            if let Some(Clips(fine)) = fine
+                && fine.len() != clips.len()
+            {
+                return Err(OperatorError::bad_input(
+                    "its two inputs have other windows: give both the same length and stride",
+                ));
+            }
+            let judged = clips.iter().enumerate().map(|(index, clip)| {
+                let fine = fine.and_then(|Clips(fine)| fine.get(index));
+                (clip, Json::Object(self.judge(clip, fine)))
+            });
             Verdict::of_segments(self.key.clone(), INNER_KEY, judged)
         };
         Ok(Outcome::value(verdict))
@@ -352,8 +421,9 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use clipsieve_engine::observe::Tally;
     use clipsieve_engine::operator::{
-        Deadline, Item, Models, ParamValue, Placement, PortKind, Row, Stores,
+        Deadline, Disk, Item, Models, ParamValue, Placement, PortKind, Row, Stores,
     };
     use ndarray::Array3;
 
@@ -372,7 +442,7 @@ mod tests {
     }
 
     fn all() -> Vec<&'static str> {
-        Signal::ALL.map(Signal::name).to_vec()
+        Signal::NAMES.to_vec()
     }
 
     fn with_setting<T>(params: &Params, inputs: &[PortKind], run: impl FnOnce(Setting) -> T) -> T {
@@ -386,6 +456,14 @@ mod tests {
     }
 
     fn apply(params: &Params, kind: PortKind, input: Value) -> Result<Verdict, OperatorError> {
+        apply_all(params, &[kind], &[input])
+    }
+
+    fn apply_all(
+        params: &Params,
+        kinds: &[PortKind],
+        inputs: &[Value],
+    ) -> Result<Verdict, OperatorError> {
         let placement = Placement {
             executor: Executor::Cpu,
             device: None,
@@ -393,13 +471,15 @@ mod tests {
             acquire_timeout: Duration::ZERO,
             threads: 1,
         };
-        let operator = with_setting(params, &[kind], |setting| {
+        let operator = with_setting(params, kinds, |setting| {
             build(&BuildContext {
                 setting,
                 demand: None,
                 wishes: &[],
                 placement: &placement,
                 scratch: Path::new(""),
+                disk: &Disk::unbounded(),
+                tally: &Tally::default(),
             })
         })?;
         let Operator::Transform(operator) = operator else {
@@ -410,7 +490,7 @@ mod tests {
             attempt: 1,
             deadline: Deadline::never(),
         };
-        match operator.apply(&call, &[input])? {
+        match operator.apply(&call, inputs)? {
             Outcome::Value(value) => value.get::<Verdict>().cloned(),
             Outcome::Skipped(why) => panic!("skipped: {why}"),
         }
@@ -446,7 +526,9 @@ mod tests {
         assert_eq!(body["reasons"], json!([]));
         let result = body["result"].as_object().expect("an object");
         assert!(result.keys().eq(all().iter().copied()), "{result:?}");
-        assert!(result.values().all(Json::is_number), "{result:?}");
+        for signal in USUAL {
+            assert!(result[signal.name()].is_number(), "{result:?}");
+        }
         assert_eq!(
             body,
             judged(&params(&all(), &[]), 4),
@@ -516,6 +598,51 @@ mod tests {
     }
 
     #[test]
+    fn without_names_consumers_say_what_is_measured() {
+        let names = |params: &Params, wishes: &[Wish]| -> Vec<&'static str> {
+            wanted(params, wishes)
+                .into_iter()
+                .map(Signal::name)
+                .collect()
+        };
+        let mut params = Params::default();
+        assert_eq!(names(&params, &[]), USUAL.map(Signal::name));
+        let wish = |signals: Json| Wish {
+            stage: "combined".to_owned(),
+            wanted: json!({ "signals": signals }),
+        };
+        let wishes = [wish(json!(["misfit", "motion"])), wish(json!(["flat"]))];
+        assert_eq!(names(&params, &wishes), ["motion", "misfit", "flat"]);
+        params.insert("min_sharpness", ParamValue::Float(0.1));
+        assert_eq!(
+            names(&params, &wishes),
+            ["sharpness", "motion", "misfit", "flat"]
+        );
+    }
+
+    #[test]
+    fn of_two_clips_the_second_is_for_fine_detail() {
+        let both = params(&["motion", "noise"], &[]);
+        let whole = judged(&params(&["motion"], &[]), 4);
+        let said = apply_all(
+            &both,
+            &[CLIP, CLIP],
+            &[Value::new(clip(4)), Value::new(clip(1))],
+        );
+        let said = said.expect("measured");
+        assert_eq!(said.key, "measure");
+        assert_eq!(
+            said.body["result"]["motion"], whole["result"]["motion"],
+            "of the first: one frame has none"
+        );
+        let windows = |count| Value::new(Clips(Arc::new(vec![clip(3); count])));
+        let uneven = apply_all(&both, &[CLIPS, CLIPS], &[windows(2), windows(3)]);
+        assert!(uneven.is_err());
+        let even = apply_all(&both, &[CLIPS, CLIPS], &[windows(2), windows(2)]);
+        assert_eq!(even.expect("measured").key, "seg_measure");
+    }
+
+    #[test]
     fn what_is_not_a_clip_is_an_error() {
         assert!(apply(&params(&["noise"], &[]), CLIP, Value::new(3u8)).is_err());
     }
@@ -534,9 +661,8 @@ mod tests {
             thresholds.len()
         );
         let choices = MEASURE.param("signals").map(|param| param.ty);
-        let names = Signal::ALL.map(Signal::name);
         assert!(
-            matches!(choices, Some(ParamType::List(ParamType::Choice(choices))) if *choices == names)
+            matches!(choices, Some(ParamType::List(ParamType::Choice(choices))) if *choices == Signal::NAMES)
         );
     }
 

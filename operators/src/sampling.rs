@@ -38,10 +38,10 @@ pub const RESIZE_SHORT_PARAM: ParamSpec = ParamSpec {
 /// Parameter `fit` of a sampler.
 pub const FIT_PARAM: ParamSpec = ParamSpec {
     name: "fit",
-    ty: ParamType::Choice(&["crop", "letterbox"]),
+    ty: ParamType::Choice(&["crop", "letterbox", "whole", "middle"]),
     fallback: Fallback::Is("crop"),
     unit: None,
-    doc: "`crop` resizes the short side (bilinear, antialiased) and cuts out the centre; `letterbox` keeps the whole frame and pads it with grey.",
+    doc: "`crop` resizes the short side (bilinear, antialiased) and cuts out the centre; `letterbox` keeps the whole frame and pads it with grey. For `measure` alone, which takes frames of any shape: `whole` brings the long side of the whole frame down to `size`, `middle` cuts up to `size` pixels each way out of the centre and resizes nothing.",
 };
 
 /// What a sampler asks of `decode`: its own parameters first, then what its consumers want, then the defaults.
@@ -65,8 +65,25 @@ pub fn settle(params: &Params, span: SpanDemand, wishes: &[Wish]) -> Result<Samp
         .with_help(format!("leave `size` out, or write {wanted}")));
     }
     let size = given("size").or(wish.size).unwrap_or(SIZE);
-    let fit = if params.text("fit") == "letterbox" {
-        FitDemand::Letterbox
+    let named = match params.text("fit") {
+        "letterbox" => Some(FitDemand::Letterbox),
+        "whole" => Some(FitDemand::Whole),
+        "middle" => Some(FitDemand::Middle),
+        _ => None,
+    };
+    if let (Some(FitDemand::Whole | FitDemand::Middle), Some(_)) = (named, wish.size) {
+        return Err(Finding::param(
+            "fit",
+            format!(
+                "gives frames that are not square, and a model behind it takes {size} x {size}"
+            ),
+        )
+        .with_help(
+            "give `measure` a sampler of its own; frames that both need are still decoded once",
+        ));
+    }
+    let fit = if let Some(named) = named {
+        named
     } else {
         let short = given("resize_short").or(wish.resize_short).unwrap_or(size);
         if short < size {

@@ -7,8 +7,9 @@ use clipsieve_engine::operator::{
 };
 use futures::future::BoxFuture;
 
-use crate::crop_upload::{CROP_UPLOAD, Target};
+use crate::crop_upload::{CROP_UPLOAD, uploads};
 use crate::kinds::{Decoded, FRAMES, VIDEO, Video};
+use crate::uploads::Uploads;
 
 /// The `upload` operator.
 pub const UPLOAD: OperatorSpec = OperatorSpec {
@@ -29,13 +30,13 @@ pub const UPLOAD: OperatorSpec = OperatorSpec {
 };
 
 fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
-    let target = Target::of(context)?
+    let uploads = uploads(context)?
         .ok_or_else(|| OperatorError::internal("there is nowhere to upload to"))?;
-    Ok(Operator::AsyncTransform(Box::new(Upload { target })))
+    Ok(Operator::AsyncTransform(Box::new(Upload { uploads })))
 }
 
 struct Upload {
-    target: Target,
+    uploads: Uploads,
 }
 
 impl AsyncTransform for Upload {
@@ -47,10 +48,12 @@ impl AsyncTransform for Upload {
         Box::pin(async move {
             let mut video = inputs[0].get::<Video>()?.clone();
             let decoded: &Decoded = inputs[1].get()?;
-            if let (Some(file), Some(crop)) = (&decoded.crop, &mut video.crop) {
-                crop.url = Some(self.target.put(file, &call.item.row).await?);
+            if let (Some(order), Some(file), Some(crop)) =
+                (video.order.take(), &decoded.crop, &mut video.crop)
+            {
+                let put = self.uploads.put(&call.item.row, &order.key, file);
+                crop.url = Some(put.await?);
             }
-            video.order = None;
             Ok(Outcome::value(video))
         })
     }

@@ -40,6 +40,7 @@ fn compiled(text: &str) -> Compiled {
         machine: Machine {
             cores: 4,
             memory_bytes: 8 << 30,
+            disk_bytes: 1 << 40,
             device: "cpu".to_string(),
         },
         processes: 1,
@@ -76,6 +77,15 @@ fn around(spec: &OperatorSpec) -> String {
         "table".into(),
         "{ op: write_table, from: result, with: { uri: out.jsonl } }".into(),
     ));
+    if spec.example.contains("network") {
+        stages.insert(
+            7,
+            (
+                "network".into(),
+                "{ op: classify, from: clip, with: { model: simcam } }".into(),
+            ),
+        );
+    }
     let example = spec.example[id.len() + 1..].trim().to_string();
     let output = match spec.ports {
         Ports::Fixed(ways) => ways[0].output,
@@ -111,7 +121,12 @@ fn around(spec: &OperatorSpec) -> String {
                 .position(|(known, _)| known == "result")
                 .expect("an aggregate");
             stages[at].1 = result.replace("regions,", &format!("regions, {gathered},"));
-            stages.insert(at.min(7), (id.to_string(), example));
+            let at = if spec.name == "combine" {
+                at
+            } else {
+                at.min(7)
+            };
+            stages.insert(at, (id.to_string(), example));
         }
     }
     let model = fixtures.join("vjepa2-tiny");

@@ -25,6 +25,7 @@ mod typed;
 mod types;
 
 use draft::Draft;
+pub use nearest::nearest;
 
 use crate::operator::Registry;
 use crate::pipeline::Diagnostic;
@@ -62,6 +63,8 @@ pub struct Machine {
     pub cores: usize,
     /// Bytes of memory.
     pub memory_bytes: u64,
+    /// Bytes that are free on the disk of temporary files.
+    pub disk_bytes: u64,
     /// What `device: auto` means on it: `cpu` or `cuda:0`.
     pub device: String,
 }

@@ -1,7 +1,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use super::Tally;
 
 /// What one stage did so far in this process.
 #[derive(Debug, Default)]
@@ -17,10 +19,11 @@ pub struct StageStats {
     busy_nanos: AtomicU64,
     queued_nanos: AtomicU64,
     longest_nanos: AtomicU64,
+    tally: Tally,
 }
 
 /// [`StageStats`] at one moment.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageSnapshot {
     /// The stage's id.
     pub id: String,
@@ -44,6 +47,29 @@ pub struct StageSnapshot {
     pub queued: Duration,
     /// The longest call.
     pub longest: Duration,
+    /// What the stage counted for itself.
+    pub tally: Vec<(String, u64)>,
+}
+
+impl StageSnapshot {
+    /// Adds what the same stage did in another process.
+    pub(crate) fn add(&mut self, other: &StageSnapshot) {
+        self.values += other.values;
+        self.skipped += other.skipped;
+        self.failed += other.failed;
+        self.passed_on += other.passed_on;
+        self.attempts += other.attempts;
+        self.running += other.running;
+        self.busy += other.busy;
+        self.queued += other.queued;
+        self.longest = self.longest.max(other.longest);
+        for (name, count) in &other.tally {
+            match self.tally.iter_mut().find(|(known, _)| known == name) {
+                Some((_, total)) => *total += count,
+                None => self.tally.push((name.clone(), *count)),
+            }
+        }
+    }
 }
 
 fn nanos(duration: Duration) -> u64 {
@@ -57,6 +83,11 @@ impl StageStats {
             op,
             ..Self::default()
         }
+    }
+
+    /// What the stage counts for itself.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     pub(crate) fn value(&self) {
@@ -105,6 +136,7 @@ impl StageStats {
             busy: Duration::from_nanos(load(&self.busy_nanos)),
             queued: Duration::from_nanos(load(&self.queued_nanos)),
             longest: Duration::from_nanos(load(&self.longest_nanos)),
+            tally: self.tally.counts(),
         }
     }
 }

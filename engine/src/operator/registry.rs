@@ -1,17 +1,29 @@
-use std::path::Path;
-
 use serde_json::Value as Json;
 
-use super::{OperatorSpec, Setting, Wish};
+use super::{Model, OperatorSpec, Setting, Stores, Wish};
 
-/// Checks of what `models:` and `stores:` name, done while a pipeline is compiled. They read at most a configuration
-/// file: a dry run builds no model and touches no store.
+/// Checks of what `models:` and `stores:` name, done while a pipeline is compiled. They build no model, and touch no store
+/// but to bring a model that lies in one.
 #[derive(Clone, Copy)]
 pub struct ResourceChecks {
-    /// What a model's folder says of itself, or why it is no model.
-    pub model: fn(&Path) -> Result<Json, String>,
-    /// Whether a store's settings are sound.
-    pub store: fn(&Json) -> Result<(), String>,
+    /// The model at an address: a folder, or whatever else the operators can bring here. Or why there is none.
+    pub model: fn(&str, &Stores) -> Result<Model, String>,
+    /// Whether a store's settings are sound. The second argument names those whose values came from the environment
+    /// instead of standing in the file.
+    pub store: fn(&Json, &[&str]) -> Result<(), StoreProblem>,
+}
+
+/// What is wrong with a store's settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreProblem {
+    /// The setting it is about; the store as a whole if `None`.
+    pub setting: Option<String>,
+    /// What was found and what is allowed, as a lowercase fragment.
+    pub message: String,
+    /// How to mend it.
+    pub help: Option<String>,
+    /// Whether the place in the file holds a secret, so that the line must not be shown.
+    pub is_secret: bool,
 }
 
 /// How the work of an operator's stages can end behind one of their consumers: the stage answers early, the consumer does a

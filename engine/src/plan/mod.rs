@@ -58,11 +58,13 @@ pub struct Limits {
     pub items: usize,
     /// Bytes of frames in flight at once, each process.
     pub memory_bytes: u64,
+    /// Bytes of the local disk that items may take at once, each process.
+    pub disk_bytes: u64,
     /// Longest time an item may be in flight.
     pub item_timeout: Duration,
-    /// Input rows in an epoch, the unit in which rows are committed.
+    /// Input rows in an epoch, with one timestamp.
     pub epoch_rows: usize,
-    /// Epochs that may be open at once.
+    /// Full epochs' worth of rows that may be read and not yet committed.
     pub open_epochs: usize,
 }
 

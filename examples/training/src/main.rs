@@ -9,8 +9,10 @@ use clap::{Parser, Subcommand};
 
 mod augment;
 mod chance;
+mod clips;
 mod dataset;
 mod error;
+mod fit_combine;
 mod generate;
 mod ranking;
 mod regions;
@@ -35,6 +37,8 @@ enum Command {
     Regions(regions::Args),
     /// Says how well each signal tells the labels of a cache apart
     Validate(validate::Args),
+    /// Fits the rule that lets a decision rest on a network and on signals
+    FitCombine(fit_combine::Args),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Regions(args) => regions::run(&args),
         Command::Validate(args) => validate::run(&args),
+        Command::FitCombine(args) => fit_combine::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -249,15 +249,15 @@ impl<'a> CropWriter<'a> {
 }
 
 /// A file that is removed unless it is kept.
-struct Unfinished(Option<PathBuf>);
+pub(crate) struct Unfinished(Option<PathBuf>);
 
 impl Unfinished {
-    fn create(path: &Path) -> Result<Self, MediaError> {
+    pub fn create(path: &Path) -> Result<Self, MediaError> {
         std::fs::File::create(path).map_err(|error| MediaError::io("write", path, error))?;
         Ok(Self(Some(path.to_owned())))
     }
 
-    fn keep(mut self) {
+    pub fn keep(mut self) {
         self.0 = None;
     }
 }

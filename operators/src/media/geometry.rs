@@ -73,6 +73,12 @@ pub enum Fit {
         /// The longest side allowed, in pixels.
         max_side: u32,
     },
+    /// The middle of the picture at the display size itself, nothing resized: up to `side` pixels each way, the offset
+    /// even. What is seen only pixel by pixel (an encoder's blocks, noise, true sharpness) is seen in it.
+    Middle {
+        /// Both sides at most, in pixels.
+        side: u32,
+    },
     /// The whole picture, scaled up or down until it just fits into a square, on grey (114): bilinear with antialias,
     /// centred, the smaller share of an odd margin before the picture.
     Letterbox {
@@ -104,6 +110,7 @@ impl Fit {
                 )
             }
             Fit::Within { max_side: 0 } => "a longest side of 0 pixels".to_owned(),
+            Fit::Middle { side: 0 } => "a middle of 0 pixels".to_owned(),
             Fit::Letterbox { size } if size == 0 || size > limit => {
                 format!("a letterbox of {size} pixels: allowed is 1 to {limit}")
             }
@@ -120,6 +127,15 @@ impl Fit {
         };
         match *self {
             Fit::Native => whole(width, height),
+            Fit::Middle { side } => Target {
+                resized: (width, height),
+                kept: CropRect {
+                    x: width.saturating_sub(side) / 4 * 2,
+                    y: height.saturating_sub(side) / 4 * 2,
+                    width: width.min(side),
+                    height: height.min(side),
+                },
+            },
             Fit::Within { max_side } => {
                 let long = width.max(height);
                 if long <= max_side {
@@ -162,9 +178,9 @@ impl Fit {
         3 * match *self {
             Fit::Native => whole,
             Fit::Within { max_side } => whole.min(u64::from(max_side) * u64::from(max_side)),
-            Fit::ResizeShort { crop: side, .. } | Fit::Letterbox { size: side } => {
-                u64::from(side) * u64::from(side)
-            }
+            Fit::ResizeShort { crop: side, .. }
+            | Fit::Letterbox { size: side }
+            | Fit::Middle { side } => u64::from(side) * u64::from(side),
         }
     }
 }
@@ -292,6 +308,22 @@ mod tests {
         assert_eq!(within.target(1920, 1080).resized, (512, 288));
         assert_eq!(within.target(300, 512).resized, (300, 512));
         assert_eq!(within.target(4000, 1).resized, (512, 1));
+    }
+
+    #[test]
+    fn the_middle_is_cut_out_as_it_is() {
+        let middle = Fit::Middle { side: 384 };
+        let target = middle.target(1280, 720);
+        assert_eq!(target.resized, (1280, 720));
+        let kept = CropRect {
+            x: 448,
+            y: 168,
+            width: 384,
+            height: 384,
+        };
+        assert_eq!(target.kept, kept);
+        assert_eq!(middle.target(320, 384).kept, CropRect::whole(320, 384));
+        assert!(middle.target(387, 385).kept.is_inside(387, 385));
     }
 
     #[test]

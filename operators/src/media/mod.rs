@@ -24,6 +24,7 @@ mod convert;
 pub mod decode;
 pub mod encode;
 mod encode_audio;
+mod encode_frames;
 mod encode_video;
 pub mod error;
 pub mod frames;
@@ -48,6 +49,7 @@ pub use decode::{
     encoder_footprint_bytes, footprint_bytes,
 };
 pub use encode::{EncodeOptions, EncodedInfo, crop_to_file};
+pub use encode_frames::frames_to_file;
 pub use error::MediaError;
 pub use frames::{Clip, Frame};
 pub use geometry::{CropRect, Fit};

@@ -84,6 +84,12 @@ impl Pyramid {
 /// over the pixels that both frames show. `None` if there is no motion (under 0.8 levels of 255), if the frames differ in size,
 /// or if they are under 16 px.
 pub fn residual(before: &Pyramid, after: &Pyramid) -> Option<f64> {
+    let (map, unaligned) = best_map(before, after)?;
+    residual_of(before.0.first()?, after.0.first()?, &map, unaligned)
+}
+
+/// The best map, and the difference without it; `None` without motion.
+fn best_map(before: &Pyramid, after: &Pyramid) -> Option<(Affine, f64)> {
     let (fine, fine_after) = (before.0.first()?, after.0.first()?);
     if (fine.width, fine.height) != (fine_after.width, fine_after.height) {
         return None;
@@ -101,10 +107,85 @@ pub fn residual(before: &Pyramid, after: &Pyramid) -> Option<f64> {
         map[3] *= 2.0;
         map = level.fit(level_after, map);
     }
-    let aligned = fine.error(fine_after, &map).unwrap_or(unaligned);
+    Some((map, unaligned))
+}
+
+fn residual_of(fine: &Level, after: &Level, map: &Affine, unaligned: f64) -> Option<f64> {
+    let aligned = fine.error(after, map).unwrap_or(unaligned);
     // The pixels that both show after the motion are the ones to compare before it, too.
-    let unaligned = fine.error_where(fine_after, &IDENTITY, &map)?;
+    let unaligned = fine.error_where(after, &IDENTITY, map)?;
     (unaligned >= NO_MOTION_LEVELS).then(|| (aligned / unaligned).min(1.0))
+}
+
+/// The affine motion between two frames, and what it leaves where.
+#[derive(Debug, Clone)]
+pub struct Fit {
+    map: Affine,
+    /// Half the longer side of the level at which it was fitted, in pixels.
+    reach_px: f64,
+    /// As [`residual`] gives it.
+    pub residual: f64,
+    /// How far each block is from its place, in pixels, from least to most.
+    blocks_px: Vec<f64>,
+}
+
+/// Side of the blocks whose misplacement is measured, in pixels of the fit.
+const BLOCK_PX: usize = 10;
+
+/// Blocks whose steps are weaker than this many levels a pixel in some direction are not told from noise.
+const LEAST_STEP_LEVELS: f64 = 1.5;
+
+/// The best affine motion from one frame to the next with what it leaves; `None` as for [`residual`].
+pub fn fit(before: &Pyramid, after: &Pyramid) -> Option<Fit> {
+    let (map, unaligned) = best_map(before, after)?;
+    let (fine, fine_after) = (before.0.first()?, after.0.first()?);
+    let residual = residual_of(fine, fine_after, &map, unaligned)?;
+    Some(Fit {
+        map,
+        reach_px: (fine.width.max(fine.height) as f64) / 2.0,
+        residual,
+        blocks_px: fine.misplaced(fine_after, &map),
+    })
+}
+
+impl Fit {
+    /// How far the middle of the picture moves, in pixels.
+    pub fn shift_px(&self) -> f64 {
+        self.map[0].hypot(self.map[3])
+    }
+
+    /// The motion of the middle along x and y, in pixels.
+    pub fn shift(&self) -> (f64, f64) {
+        (self.map[0], self.map[3])
+    }
+
+    /// How far zoom, turn and shear move the border, in pixels.
+    pub fn turn_px(&self) -> f64 {
+        let [_, a, b, _, c, d] = self.map;
+        (a * a + b * b + c * c + d * d).sqrt() / std::f64::consts::SQRT_2 * self.reach_px
+    }
+
+    /// How far this motion is from another one: at the middle and at the border together, in pixels.
+    pub fn change_px(&self, other: &Fit) -> f64 {
+        let off = |k: usize| self.map[k] - other.map[k];
+        let turn = (off(1).powi(2) + off(2).powi(2) + off(4).powi(2) + off(5).powi(2)).sqrt()
+            / std::f64::consts::SQRT_2
+            * self.reach_px;
+        off(0).hypot(off(3)).hypot(turn)
+    }
+
+    /// The misplacement at this share (0 to 1) of the order of blocks, in pixels; 0 if none could be measured.
+    pub fn block_quantile(&self, share: f64) -> f64 {
+        let last = self.blocks_px.len().saturating_sub(1) as f64;
+        let at = (share * last).round() as usize;
+        self.blocks_px.get(at).copied().unwrap_or(0.0)
+    }
+
+    /// Share of blocks that are misplaced by more than this, 0 to 1.
+    pub fn share_above(&self, px: f64) -> f64 {
+        let few = self.blocks_px.partition_point(|block| *block <= px);
+        1.0 - few as f64 / self.blocks_px.len().max(1) as f64
+    }
 }
 
 impl Level {
@@ -222,6 +303,59 @@ impl Level {
             (f64::from(*after) - mean_after - gain * (f64::from(*own) - mean)).abs()
         });
         Some(off.sum::<f64>() / count)
+    }
+
+    /// How far blocks of `after` are from where the map puts those of this picture, in pixels, in order: the shift that
+    /// explains best what is left of each block (Lucas and Kanade), its mean taken out, so that light does not count.
+    /// Blocks without steps in two directions say nothing and are left out.
+    fn misplaced(&self, after: &Level, map: &Affine) -> Vec<f64> {
+        let mut found = Vec::new();
+        for top in (1..self.height.saturating_sub(BLOCK_PX)).step_by(BLOCK_PX) {
+            for left in (1..self.width.saturating_sub(BLOCK_PX)).step_by(BLOCK_PX) {
+                found.extend(self.block_shift(after, map, left, top));
+            }
+        }
+        found.sort_unstable_by(f64::total_cmp);
+        found
+    }
+
+    /// The length of the shift of one block, if it can be told.
+    fn block_shift(&self, after: &Level, map: &Affine, left: usize, top: usize) -> Option<f64> {
+        // Sums of gx, gy, off and of their products.
+        let mut sums = [0.0f64; 8];
+        let mut count = 0usize;
+        for y in top..top + BLOCK_PX {
+            for x in left..left + BLOCK_PX {
+                let Some(target) = self.target(map, x, y) else {
+                    continue;
+                };
+                let at = y * self.width + x;
+                let off = after.sample(target) - self.data[at];
+                let gx = (self.data[at + 1] - self.data[at - 1]) / 2.0;
+                let gy = (self.data[at + self.width] - self.data[at - self.width]) / 2.0;
+                count += 1;
+                let terms = [gx, gy, off, gx * gx, gx * gy, gy * gy, gx * off, gy * off];
+                for (sum, term) in sums.iter_mut().zip(terms) {
+                    *sum += f64::from(term);
+                }
+            }
+        }
+        if count * 2 < BLOCK_PX * BLOCK_PX {
+            return None;
+        }
+        let [gx, gy, off, xx, xy, yy, xo, yo] = sums.map(|sum| sum / count as f64);
+        let (xx, xy, yy) = (xx - gx * gx, xy - gx * gy, yy - gy * gy);
+        let (xo, yo) = (xo - gx * off, yo - gy * off);
+        let (half, root) = ((xx + yy) / 2.0, ((xx - yy).powi(2) / 4.0 + xy * xy).sqrt());
+        if half - root < LEAST_STEP_LEVELS * LEAST_STEP_LEVELS {
+            return None;
+        }
+        let determinant = xx * yy - xy * xy;
+        let (dx, dy) = (
+            (yy * xo - xy * yo) / determinant,
+            (xx * yo - xy * xo) / determinant,
+        );
+        Some(dx.hypot(dy).min(BLOCK_PX as f64))
     }
 
     /// Mean absolute difference under this map, gain and offset fitted, in levels.

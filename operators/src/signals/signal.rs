@@ -2,136 +2,340 @@
 
 use std::sync::Arc;
 
-use super::affine::{self, Pyramid};
+use super::affine::Pyramid;
+use super::colour::{self, Colour};
+use super::course::{self, Standing};
+use super::layout::{self, Layout};
+use super::misfit::{Misfit, misfit};
 use super::plane::Plane;
-use super::{change, still};
+use super::{change, still, texture};
 use crate::media::frames::Frame;
 
-/// Most frames that [`Signal::AffineResidual`] looks at; of a longer clip as many, spread evenly. Frames that are further
+/// Most frames between which a camera's motion is fitted; of a longer clip as many, spread evenly. Frames that are further
 /// apart differ more, so that what an encoder adds counts less.
 const MAX_FITTED: usize = 17;
 
-/// A number that says something of a clip's quality.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Signal {
-    /// [`still::sharpness`], median over the frames.
-    Sharpness,
-    /// [`still::blockiness`], median over the frames.
-    Blockiness,
-    /// [`still::brightness`], mean over the frames.
-    Brightness,
-    /// [`still::contrast`], mean over the frames.
-    Contrast,
-    /// [`still::noise`], median over the frames.
-    Noise,
-    /// [`change::difference`], mean over pairs of frames that follow one another.
-    Motion,
-    /// Share of the pairs of frames that follow one another which are the same picture ([`change::is_frozen`]).
-    Frozen,
-    /// [`affine::residual`], median over the pairs that move, of 17 frames at most, spread evenly over the
-    /// clip.
-    AffineResidual,
+/// What is computed together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Group {
+    Still,
+    Texture,
+    Layout,
+    Colour,
+    Course,
+    Fit,
+    Standing,
+}
+
+macro_rules! signals {
+    ($($variant:ident $name:literal $group:ident $decimals:literal $doc:literal)*) => {
+        /// A number that says something of a clip.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Signal {
+            $(#[doc = $doc] $variant,)*
+        }
+
+        impl Signal {
+            /// All signals, in the order of rows.
+            pub const ALL: &'static [Signal] = &[$(Signal::$variant),*];
+
+            /// Their names, in the same order.
+            pub const NAMES: &'static [&'static str] = &[$($name),*];
+
+            /// Its name in pipelines and rows.
+            pub const fn name(self) -> &'static str {
+                match self { $(Signal::$variant => $name),* }
+            }
+
+            /// Decimals that rows show: about three digits of the smallest value that tells anything.
+            pub const fn decimals(self) -> i32 {
+                match self { $(Signal::$variant => $decimals),* }
+            }
+
+            fn group(self) -> Group {
+                match self { $(Signal::$variant => Group::$group),* }
+            }
+        }
+    };
+}
+
+signals! {
+    Sharpness "sharpness" Still 4 "[`still::sharpness`], median over the frames."
+    Blockiness "blockiness" Still 3 "[`still::blockiness`], median over the frames."
+    Brightness "brightness" Still 4 "[`still::brightness`], mean over the frames."
+    Contrast "contrast" Still 4 "[`still::contrast`], mean over the frames."
+    Noise "noise" Still 3 "[`still::noise`], median over the frames."
+    Motion "motion" Course 5 "[`change::difference`], mean over pairs of frames that follow one another."
+    Frozen "frozen" Course 4 "Share of the pairs of frames that follow one another which are the same picture ([`change::is_frozen`])."
+    AffineResidual "affine_residual" Fit 4 "[`super::affine::residual`], median over the pairs that move, of 17 frames at most, spread evenly over the clip."
+    Misfit "misfit" Fit 4 "[`Misfit::middle_px`]."
+    MisfitHigh "misfit_high" Fit 4 "[`Misfit::high_px`]."
+    MisfitPeak "misfit_peak" Fit 4 "[`Misfit::peak_px`]."
+    Astray "astray" Fit 4 "[`Misfit::astray`]."
+    ResidualLow "residual_low" Fit 4 "[`Misfit::least_residual`]."
+    ResidualHigh "residual_high" Fit 4 "[`Misfit::most_residual`]."
+    CameraMotion "camera_motion" Fit 4 "[`Misfit::camera_px`]."
+    CameraRoughness "camera_roughness" Fit 4 "[`Misfit::roughness`]."
+    CameraTurn "camera_turn" Fit 4 "[`Misfit::turn_px`]."
+    Jump "jump" Course 3 "[`course::jump`] of the changes of the luma."
+    Busy "busy" Course 4 "[`course::busy_share`] of the changes of the luma."
+    Unevenness "unevenness" Course 4 "[`course::unevenness`] of the changes of the luma."
+    Flicker "flicker" Course 5 "[`course::flicker`]."
+    LightSpan "light_span" Course 4 "[`course::light_span`]."
+    ColourChange "colour_change" Colour 4 "[`colour::histogram_change`], largest over pairs of frames that follow one another."
+    ColourJump "colour_jump" Colour 3 "[`course::jump`] of [`colour::histogram_change`]."
+    ColourDrift "colour_drift" Colour 4 "[`colour::histogram_change`], mean over pairs of frames that follow one another."
+    Saturation "saturation" Colour 4 "[`Colour::saturation`], median over the frames."
+    Colourfulness "colourfulness" Colour 2 "[`Colour::colourfulness`], median over the frames."
+    OneHue "one_hue" Colour 4 "[`Colour::one_hue`], median over the frames."
+    StandingEdges "standing_edges" Standing 4 "[`Standing::standing_edges`]."
+    StillShare "still_share" Standing 4 "[`Standing::still_share`]."
+    MotionTop "motion_top" Standing 4 "[`Standing::motion_place`], top against bottom."
+    MotionLeft "motion_left" Standing 4 "[`Standing::motion_place`], left against right."
+    Upright "upright" Layout 4 "[`Layout::upright`], median over the frames."
+    VerticalEdges "vertical_edges" Layout 4 "[`Layout::vertical_edges`], median over the frames."
+    LevelEdges "level_edges" Layout 4 "[`Layout::level_edges`], median over the frames."
+    LightTop "light_top" Layout 4 "[`Layout::light_top`], median over the frames."
+    LightLeft "light_left" Layout 4 "[`Layout::light_left`], median over the frames."
+    DetailTop "detail_top" Layout 4 "[`Layout::detail_top`], median over the frames."
+    DetailLeft "detail_left" Layout 4 "[`Layout::detail_left`], median over the frames."
+    BlueTop "blue_top" Layout 4 "[`Layout::blue_top`], median over the frames."
+    BlueLeft "blue_left" Layout 4 "[`Layout::blue_left`], median over the frames."
+    MirrorX "mirror_x" Layout 4 "[`Layout::mirror_x`], of the frame at 80 % of the order."
+    MirrorY "mirror_y" Layout 4 "[`Layout::mirror_y`], of the frame at 80 % of the order."
+    RepeatX "repeat_x" Layout 4 "[`Layout::repeat_x`], of the frame at 80 % of the order."
+    RepeatY "repeat_y" Layout 4 "[`Layout::repeat_y`], of the frame at 80 % of the order."
+    FallOff "fall_off" Texture 4 "[`texture::fall_off`], median over the frames."
+    WideFallOff "wide_fall_off" Texture 4 "[`texture::wide_fall_off`], median over the frames."
+    Shadows "shadows" Texture 4 "[`texture::shadows`], median over the frames."
+    Highlights "highlights" Texture 4 "[`texture::highlights`], median over the frames."
+    Entropy "entropy" Texture 3 "[`texture::entropy_bits`], median over the frames."
+    MissingLevels "missing_levels" Texture 4 "[`texture::missing_levels`], median over the frames."
+    Span "span" Texture 4 "[`texture::span`], median over the frames."
+    Flat "flat" Texture 4 "[`texture::flat_share`], median over the frames."
+    Combing "combing" Texture 4 "[`texture::combing`], of the frame at 80 % of the order."
 }
 
 impl Signal {
-    /// All signals, in the order of rows.
-    pub const ALL: [Signal; 8] = [
-        Signal::Sharpness,
-        Signal::Blockiness,
-        Signal::Brightness,
-        Signal::Contrast,
-        Signal::Noise,
-        Signal::Motion,
-        Signal::Frozen,
-        Signal::AffineResidual,
-    ];
-
-    /// Its name in pipelines and rows.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Signal::Sharpness => "sharpness",
-            Signal::Blockiness => "blockiness",
-            Signal::Brightness => "brightness",
-            Signal::Contrast => "contrast",
-            Signal::Noise => "noise",
-            Signal::Motion => "motion",
-            Signal::Frozen => "frozen",
-            Signal::AffineResidual => "affine_residual",
-        }
-    }
-
     /// The signal of this name.
     pub fn of_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|signal| signal.name() == name)
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|signal| signal.name() == name)
+    }
+
+    /// Whether it is seen only pixel by pixel: best measured on frames that were not resized.
+    pub fn is_fine(self) -> bool {
+        use Signal::*;
+        matches!(self, Sharpness | Blockiness | Noise) || self.group() == Group::Texture
+    }
+
+    /// The number of a clip from those of its frames or pairs of frames.
+    fn of_all(self, values: &mut [f64]) -> Option<f64> {
+        match self {
+            Signal::Brightness | Signal::Contrast => mean(values),
+            Signal::MirrorX
+            | Signal::MirrorY
+            | Signal::RepeatX
+            | Signal::RepeatY
+            | Signal::Combing => quantile(values, 0.8),
+            _ => median(values),
+        }
     }
 }
 
 /// The wanted signals of a clip, in the order asked for. `None` where a signal cannot be computed: of change with one
 /// frame, of sharpness with flat frames, of affine residual without motion.
 ///
-/// Frames that follow one another and are the same in memory count once. At no time are more than two full-size planes
-/// held.
+/// Frames that follow one another and are the same in memory count once.
 pub fn measure(frames: &[Frame], wanted: &[Signal]) -> Vec<Option<f64>> {
     let mut frames: Vec<&Frame> = frames.iter().collect();
     frames.dedup_by(|a, b| Arc::ptr_eq(a, b));
-    let wants = |signal: Signal| wanted.contains(&signal);
-
-    let mut values: [Vec<f64>; Signal::ALL.len()] = Default::default();
-    let mut note = |signal: Signal, value: Option<f64>| values[signal as usize].extend(value);
+    let mut notes = Notes::new(wanted);
     let fitted = fitted_frames(frames.len());
-    let mut before: Option<Plane> = None;
-    let mut pyramid_before: Option<Pyramid> = None;
-    for (index, frame) in frames.iter().enumerate() {
-        let plane = Plane::luma(frame.view());
-        for (signal, of) in STILL {
-            if wants(signal) {
-                note(signal, of(&plane));
-            }
-        }
-        if let Some(before) = &before {
-            if wants(Signal::Motion) {
-                note(Signal::Motion, change::difference(before, &plane));
-            }
-            if wants(Signal::Frozen) {
-                let frozen = change::is_frozen(before, &plane);
-                note(
-                    Signal::Frozen,
-                    frozen.map(|frozen| f64::from(u8::from(frozen))),
-                );
-            }
-        }
-        if wants(Signal::AffineResidual) && fitted[index] {
-            let pyramid = Pyramid::new(&plane);
-            if let Some(before) = &pyramid_before {
-                note(Signal::AffineResidual, affine::residual(before, &pyramid));
-            }
-            pyramid_before = Some(pyramid);
-        }
-        before = Some(plane);
+    for (frame, is_fitted) in frames.iter().zip(fitted) {
+        notes.push(frame, is_fitted);
     }
-
-    let of_clip = |signal: &Signal| {
-        let values = &mut values[*signal as usize];
-        match signal {
-            Signal::Sharpness | Signal::Blockiness | Signal::Noise | Signal::AffineResidual => {
-                median(values)
-            }
-            Signal::Brightness | Signal::Contrast | Signal::Motion | Signal::Frozen => mean(values),
-        }
-    };
-    wanted.iter().map(of_clip).collect()
+    notes.numbers(wanted)
 }
 
-/// A signal of one frame.
+/// The wanted signals of a clip that is there twice: small and whole with many frames, and [fine](Signal::is_fine) with few.
+/// In the order asked for; `None` as for [`measure`].
+pub fn measure_both(whole: &[Frame], fine: &[Frame], wanted: &[Signal]) -> Vec<Option<f64>> {
+    let (of_fine, of_whole): (Vec<Signal>, Vec<Signal>) =
+        wanted.iter().partition(|signal| signal.is_fine());
+    let (mut fine, mut whole) = (
+        measure(fine, &of_fine).into_iter(),
+        measure(whole, &of_whole).into_iter(),
+    );
+    let of = |signal: &Signal| {
+        let values = if signal.is_fine() {
+            &mut fine
+        } else {
+            &mut whole
+        };
+        values.next().flatten()
+    };
+    wanted.iter().map(of).collect()
+}
+
+/// What is noted frame by frame. Two luma planes at most are held, and the small pyramids of the fit.
+struct Notes<'a> {
+    wanted: &'a [Signal],
+    values: Vec<Vec<f64>>,
+    before: Option<Plane>,
+    pyramids: Vec<Pyramid>,
+    colour_before: Option<Colour>,
+    colour_changes: Vec<f64>,
+    brightness: Vec<f64>,
+    changes: Vec<f64>,
+    frozen: Vec<f64>,
+    standing: Standing,
+}
+
+impl<'a> Notes<'a> {
+    fn new(wanted: &'a [Signal]) -> Self {
+        Self {
+            wanted,
+            values: vec![Vec::new(); Signal::ALL.len()],
+            before: None,
+            pyramids: Vec::new(),
+            colour_before: None,
+            colour_changes: Vec::new(),
+            brightness: Vec::new(),
+            changes: Vec::new(),
+            frozen: Vec::new(),
+            standing: Standing::default(),
+        }
+    }
+
+    fn wants(&self, group: Group) -> bool {
+        self.wanted.iter().any(|signal| signal.group() == group)
+    }
+
+    fn note(&mut self, signal: Signal, value: impl FnOnce() -> Option<f64>) {
+        if self.wanted.contains(&signal) {
+            self.values[signal as usize].extend(value());
+        }
+    }
+
+    fn push(&mut self, frame: &Frame, is_fitted: bool) {
+        let plane = Plane::luma(frame.view());
+        for (signal, of) in OF_FRAME {
+            self.note(signal, || of(&plane));
+        }
+        if self.wants(Group::Layout) {
+            let layout = layout::layout(frame.view(), &plane);
+            for (signal, of) in OF_LAYOUT {
+                self.note(signal, || Some(of(&layout)));
+            }
+        }
+        if self.wants(Group::Colour) {
+            let colour = colour::colour(frame.view());
+            self.note(Signal::Saturation, || Some(colour.saturation));
+            self.note(Signal::Colourfulness, || Some(colour.colourfulness));
+            self.note(Signal::OneHue, || Some(colour.one_hue));
+            if let Some(before) = &self.colour_before {
+                self.colour_changes
+                    .push(colour::histogram_change(before, &colour));
+            }
+            self.colour_before = Some(colour);
+        }
+        if self.wants(Group::Course) {
+            self.brightness.push(still::brightness(&plane));
+            if let Some(before) = &self.before {
+                self.changes.extend(change::difference(before, &plane));
+                let frozen = change::is_frozen(before, &plane);
+                self.frozen
+                    .extend(frozen.map(|frozen| f64::from(u8::from(frozen))));
+            }
+        }
+        if self.wants(Group::Fit) && is_fitted {
+            self.pyramids.push(Pyramid::new(&plane));
+        }
+        if self.wants(Group::Standing) {
+            self.standing.push(&plane);
+        }
+        self.before = Some(plane);
+    }
+
+    fn numbers(mut self, wanted: &[Signal]) -> Vec<Option<f64>> {
+        let misfit = if self.wants(Group::Fit) {
+            misfit(&self.pyramids)
+        } else {
+            Misfit::default()
+        };
+        let of_clip = |signal: &Signal| match signal {
+            Signal::Motion => mean(&self.changes),
+            Signal::Frozen => mean(&self.frozen),
+            Signal::Jump => course::jump(&self.changes),
+            Signal::Busy => course::busy_share(&self.changes),
+            Signal::Unevenness => course::unevenness(&self.changes),
+            Signal::Flicker => course::flicker(&self.brightness),
+            Signal::LightSpan => course::light_span(&self.brightness),
+            Signal::ColourChange => self.colour_changes.iter().copied().reduce(f64::max),
+            Signal::ColourJump => course::jump(&self.colour_changes),
+            Signal::ColourDrift => mean(&self.colour_changes),
+            Signal::StandingEdges => self.standing.standing_edges(),
+            Signal::StillShare => self.standing.still_share(),
+            Signal::MotionTop => self.standing.motion_place().map(|(top, _)| top),
+            Signal::MotionLeft => self.standing.motion_place().map(|(_, left)| left),
+            Signal::AffineResidual => misfit.residual,
+            Signal::Misfit => misfit.middle_px,
+            Signal::MisfitHigh => misfit.high_px,
+            Signal::MisfitPeak => misfit.peak_px,
+            Signal::Astray => misfit.astray,
+            Signal::ResidualLow => misfit.least_residual,
+            Signal::ResidualHigh => misfit.most_residual,
+            Signal::CameraMotion => misfit.camera_px,
+            Signal::CameraRoughness => misfit.roughness,
+            Signal::CameraTurn => misfit.turn_px,
+            signal => signal.of_all(&mut self.values[*signal as usize]),
+        };
+        wanted.iter().map(of_clip).collect()
+    }
+}
+
+/// A signal of one frame's luma.
 type OfFrame = fn(&Plane) -> Option<f64>;
 
-/// The signals that look at one frame at a time.
-const STILL: [(Signal, OfFrame); 5] = [
+/// The signals that look at the luma of one frame at a time.
+const OF_FRAME: [(Signal, OfFrame); 14] = [
     (Signal::Sharpness, still::sharpness),
     (Signal::Blockiness, still::blockiness),
     (Signal::Brightness, |plane| Some(still::brightness(plane))),
     (Signal::Contrast, |plane| Some(still::contrast(plane))),
     (Signal::Noise, still::noise),
+    (Signal::FallOff, texture::fall_off),
+    (Signal::WideFallOff, texture::wide_fall_off),
+    (Signal::Shadows, |plane| Some(texture::shadows(plane))),
+    (Signal::Highlights, |plane| Some(texture::highlights(plane))),
+    (Signal::Entropy, |plane| Some(texture::entropy_bits(plane))),
+    (Signal::MissingLevels, texture::missing_levels),
+    (Signal::Span, |plane| Some(texture::span(plane))),
+    (Signal::Flat, texture::flat_share),
+    (Signal::Combing, texture::combing),
+];
+
+/// A signal of one frame's layout.
+type OfLayout = fn(&Layout) -> f64;
+
+/// The signals that look at the layout of one frame at a time.
+const OF_LAYOUT: [(Signal, OfLayout); 13] = [
+    (Signal::Upright, |layout| layout.upright),
+    (Signal::VerticalEdges, |layout| layout.vertical_edges),
+    (Signal::LevelEdges, |layout| layout.level_edges),
+    (Signal::LightTop, |layout| layout.light_top),
+    (Signal::LightLeft, |layout| layout.light_left),
+    (Signal::DetailTop, |layout| layout.detail_top),
+    (Signal::DetailLeft, |layout| layout.detail_left),
+    (Signal::BlueTop, |layout| layout.blue_top),
+    (Signal::BlueLeft, |layout| layout.blue_left),
+    (Signal::MirrorX, |layout| layout.mirror_x),
+    (Signal::MirrorY, |layout| layout.mirror_y),
+    (Signal::RepeatX, |layout| layout.repeat_x),
+    (Signal::RepeatY, |layout| layout.repeat_y),
 ];
 
 /// Which of so many frames are fitted: all, or [`MAX_FITTED`] spread evenly.
@@ -149,15 +353,17 @@ fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
+/// The value at this share (0 to 1) of the order, of the two beside it in proportion.
+pub(super) fn quantile(values: &mut [f64], share: f64) -> Option<f64> {
+    values.sort_unstable_by(f64::total_cmp);
+    let at = share * values.len().checked_sub(1)? as f64;
+    let (low, high) = (values[at.floor() as usize], values[at.ceil() as usize]);
+    Some(low + (high - low) * at.fract())
+}
+
 /// The middle value, or the mean of the two in the middle.
 pub(super) fn median(values: &mut [f64]) -> Option<f64> {
-    values.sort_unstable_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => None,
-        odd if odd % 2 == 1 => Some(values[middle]),
-        _ => Some((values[middle - 1] + values[middle]) / 2.0),
-    }
+    quantile(values, 0.5)
 }
 
 #[cfg(test)]
@@ -174,17 +380,17 @@ mod tests {
     }
 
     fn values(frames: &[Frame]) -> Vec<Option<f64>> {
-        measure(frames, &Signal::ALL)
+        measure(frames, Signal::ALL)
     }
 
     #[test]
     fn names_are_unique_and_found_again() {
-        for (index, signal) in Signal::ALL.into_iter().enumerate() {
+        for (index, signal) in Signal::ALL.iter().enumerate() {
             assert_eq!(
-                signal as usize, index,
+                *signal as usize, index,
                 "ALL is in the order of the variants"
             );
-            assert_eq!(Signal::of_name(signal.name()), Some(signal));
+            assert_eq!(Signal::of_name(signal.name()), Some(*signal));
         }
         assert_eq!(Signal::of_name("sharp"), None);
     }
@@ -224,7 +430,21 @@ mod tests {
                 all[Signal::Brightness as usize]
             ]
         );
-        assert_eq!(measure(&[], &Signal::ALL), [None; 8]);
+        assert!(values(&[]).iter().all(Option::is_none));
+    }
+
+    #[test]
+    fn of_a_clip_that_is_there_twice_each_signal_looks_at_the_right_one() {
+        let (whole, fine) = ([frame(0), frame(5)], [frame(9)]);
+        let wanted = [Signal::Motion, Signal::Noise, Signal::LightTop];
+        assert_eq!(
+            measure_both(&whole, &fine, &wanted),
+            [
+                measure(&whole, &[Signal::Motion])[0],
+                measure(&fine, &[Signal::Noise])[0],
+                measure(&whole, &[Signal::LightTop])[0]
+            ]
+        );
     }
 
     #[test]

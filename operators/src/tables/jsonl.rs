@@ -1,19 +1,16 @@
 //! Tables of one JSON object a line (`.jsonl`, `.ndjson`).
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Cursor, Read, Write};
-use std::path::Path;
+use std::borrow::Cow;
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 
-use clipsieve_engine::operator::{OperatorError, Row, Source, SourceRow};
+use clipsieve_engine::operator::{OperatorError, Receipt, Row, Source, SourceRow};
 use serde_json::{Map, Value as Json, json};
 
 use super::format::cannot_read;
-use super::input::kind_of;
 use super::lines::{BYTE_ORDER_MARK, LONGEST_LINE_BYTES, Line, count_filled, next_line};
-use super::{Format, Output, RowWriter};
+use super::{Blob, Format, Output, RowWriter};
+use crate::json::kind_of;
 
-/// A larger file is not counted before it is read.
-const COUNTED_BYTES: u64 = 1 << 30;
 /// How much of a line that is no row is shown in its result row.
 const SHOWN_CHARS: usize = 200;
 
@@ -21,43 +18,40 @@ const SHOWN_CHARS: usize = 200;
 pub(super) const JSONL: Format = Format {
     name: "JSON lines",
     extensions: &["jsonl", "ndjson"],
-    open: |path| Ok(Box::new(JsonlReader::open(path)?)),
-    create: |output| Box::new(JsonlWriter::new(output)),
+    open: |blob| Ok(Box::new(JsonlReader::open(blob)?)),
+    write: |spool, output| spool.copy(output),
 };
 
 /// Reads JSON lines, one at a time.
 ///
 /// Lines of white space are skipped. A line that is no JSON object becomes the row `{input_line, input_text}` (its number
 /// from 1, its beginning) with what is wrong. A byte order mark, `\r\n` and a missing last `\n` are all right.
-pub struct JsonlReader<R = BufReader<File>> {
+pub struct JsonlReader<R = BufReader<Box<dyn Read + Send>>> {
     input: R,
     /// The table's name in messages.
     name: String,
     longest_line_bytes: usize,
     total_rows: Option<u64>,
+    fingerprint: Option<String>,
     line: u64,
     buffer: Vec<u8>,
 }
 
 impl JsonlReader {
-    /// Opens a file. One of at most 1 GiB is read through once to count its rows.
+    /// Opens a table. A local one of at most 1 GiB is read through once to count its rows.
     ///
     /// # Errors
     /// `Config` if it cannot be opened or read.
-    pub fn open(path: &Path) -> Result<Self, OperatorError> {
-        let of_path = |error: io::Error| cannot_read(path, &error);
-        let file = File::open(path).map_err(of_path)?;
-        let about = file.metadata().map_err(of_path)?;
-        let mut reader = Self::new(
-            BufReader::with_capacity(1 << 18, file),
-            path.display().to_string(),
-            LONGEST_LINE_BYTES,
-        );
-        // What is no regular file (a pipe) can be read only once.
-        if about.is_file() && about.len() <= COUNTED_BYTES {
-            let total = File::open(path).and_then(count_rows).map_err(of_path)?;
-            reader.total_rows = Some(total);
-        }
+    pub fn open(blob: &Blob) -> Result<Self, OperatorError> {
+        let refuse = |error: io::Error| cannot_read(&blob.name(), &error);
+        let total_rows = match blob.countable().map_err(refuse)? {
+            true => Some(blob.read().and_then(count_rows).map_err(refuse)?),
+            false => None,
+        };
+        let input = BufReader::with_capacity(1 << 18, blob.read().map_err(refuse)?);
+        let mut reader = Self::new(input, blob.name(), LONGEST_LINE_BYTES);
+        reader.total_rows = total_rows;
+        reader.fingerprint = blob.fingerprint();
         Ok(reader)
     }
 }
@@ -70,6 +64,7 @@ impl<R: BufRead> JsonlReader<R> {
             name,
             longest_line_bytes,
             total_rows: None,
+            fingerprint: None,
             line: 0,
             buffer: Vec::new(),
         }
@@ -139,6 +134,10 @@ impl<R: BufRead + Send> Source for JsonlReader<R> {
     fn total_rows(&self) -> Option<u64> {
         self.total_rows
     }
+
+    fn fingerprint(&self) -> Option<String> {
+        self.fingerprint.clone()
+    }
 }
 
 /// The JSON object that a line holds, or why it holds none.
@@ -168,7 +167,7 @@ fn without_mark(line: &[u8]) -> &[u8] {
     line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line)
 }
 
-fn count_rows(mut file: File) -> io::Result<u64> {
+fn count_rows(mut file: impl Read) -> io::Result<u64> {
     let mut head = Vec::new();
     (&mut file)
         .take(BYTE_ORDER_MARK.len() as u64)
@@ -176,36 +175,54 @@ fn count_rows(mut file: File) -> io::Result<u64> {
     count_filled(Cursor::new(without_mark(&head)).chain(file))
 }
 
-/// Writes JSON lines.
+/// Writes JSON lines; a part's receipt is the length of the table behind it.
 pub struct JsonlWriter {
-    output: BufWriter<Output>,
+    output: Output,
+    buffer: Vec<u8>,
 }
 
 impl JsonlWriter {
     /// Writes into `output`.
     pub fn new(output: Output) -> Self {
         Self {
-            output: BufWriter::with_capacity(1 << 18, output),
+            output,
+            buffer: Vec::new(),
         }
     }
 }
 
 impl RowWriter for JsonlWriter {
-    fn write(&mut self, row: &Row) -> io::Result<()> {
-        serde_json::to_writer(&mut self.output, &row.0)?;
-        self.output.write_all(b"\n")
+    fn resumes(&self) -> bool {
+        matches!(self.output, Output::File(_))
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        self.output.flush()
+    fn resume(&mut self, receipts: &[Receipt]) -> io::Result<()> {
+        let length = match receipts.last() {
+            None => 0,
+            Some(receipt) => receipt["bytes"].as_u64().ok_or_else(|| {
+                io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("the ledger's receipt {receipt} is not one of JSON lines"),
+                )
+            })?,
+        };
+        self.output.resume(length)
     }
 
-    fn finish(self: Box<Self>) -> io::Result<String> {
-        let output = self
-            .output
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)?;
-        output.finish()
+    fn publish(&mut self, _part: u64, rows: &[Cow<'_, Row>]) -> io::Result<Receipt> {
+        self.buffer.clear();
+        // A part that was very large does not keep its memory.
+        self.buffer.shrink_to(1 << 20);
+        for row in rows {
+            serde_json::to_writer(&mut self.buffer, &row.0)?;
+            self.buffer.push(b'\n');
+        }
+        let bytes = self.output.append(&self.buffer)?;
+        Ok(json!({ "bytes": bytes }))
+    }
+
+    fn finish(&mut self, _receipts: &[Receipt]) -> io::Result<String> {
+        self.output.finish()
     }
 }
 
@@ -306,7 +323,10 @@ mod tests {
             (b"", 0),
         ] {
             std::fs::write(&path, bytes).unwrap();
-            assert_eq!(JsonlReader::open(&path).unwrap().total_rows(), Some(rows));
+            assert_eq!(
+                JsonlReader::open(&Blob::file(&path)).unwrap().total_rows(),
+                Some(rows)
+            );
         }
     }
 

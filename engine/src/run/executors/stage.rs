@@ -8,6 +8,7 @@ use crate::observe::{Observer, StageStats};
 use crate::operator::{AsyncTransform, Deadline, ErrorKind, Failure, Gather, Transform};
 use crate::plan::Retry;
 use crate::run::abort::Abort;
+use crate::run::board::Board;
 use crate::run::budget::Budget;
 use crate::run::clock::Clock;
 use crate::run::{RunError, RunErrorKind};
@@ -30,10 +31,14 @@ pub(in crate::run) enum Lane {
 
 /// What all stages of a process share.
 pub(in crate::run) struct Services {
+    /// Of memory.
     pub budget: Arc<Budget>,
+    /// Of disk.
+    pub disk: Arc<Budget>,
     pub clock: Arc<Clock>,
     pub abort: Arc<Abort>,
     pub observer: Arc<Observer>,
+    pub board: Arc<Board>,
     pub item_timeout: Duration,
     pub io_threads: usize,
     /// Threads of the `io` executor that are held by calls which were given up: futures that block.
@@ -283,6 +288,7 @@ impl StageRuntime {
             _ => self.io_thread_lost(),
         }
         self.services.budget.lose(sequence);
+        self.services.disk.lose(sequence);
         self.fail(running.job, ErrorKind::Timeout, message);
         self.vacate();
     }

@@ -1,0 +1,411 @@
+//! `combine`: one verdict from a network's and what was measured.
+
+use clipsieve_engine::operator::{
+    BuildContext, Call, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec,
+    Outcome, ParamSpec, ParamType, Ports, Setting, Signature, Transform, Value, Wish,
+};
+use serde_json::{Map, Value as Json, json};
+
+use crate::kinds::{VERDICT, Verdict, rounded};
+use crate::rule::{NETWORK, RULE_FILE, Rule, log_odds};
+
+/// The `combine` operator.
+pub const COMBINE: OperatorSpec = OperatorSpec {
+    name: "combine",
+    summary: "lets a verdict rest on the network and on measured signals",
+    doc: "\
+Takes the verdict of a `classify` stage and those of one or two `measure` stages over the same clip (or the same windows), and \
+gives one verdict under the classifier's key, in the same form: `{\"result\": {label: probability}, \"label\", \"prob\"}`, with an \
+`evidence` object that says what went in: the network's own probability and each signal.
+
+The rule is `combine.json` in the model's folder: for each input its range, mean and deviation over the clips that it was fitted \
+on, a weight for the value and its square, and a few small trees. It is fitted with `clipsieve-training fit-combine`. \
+Values beyond the range seen then count as its edge; a signal that is not there counts as the rule says. The `measure` stages \
+must sample as those of the training did (the page of `measure`), for most signals depend on the size of the frames.
+
+A rule is for networks with two labels: it gives the probability of one, and the other gets the rest.",
+    example: "simcam: { op: combine, from: [network, measured], with: { model: simcam } }",
+    ports: Ports::Fixed(&[
+        Signature { inputs: &[VERDICT, VERDICT], output: Some(VERDICT) },
+        Signature { inputs: &[VERDICT, VERDICT, VERDICT], output: Some(VERDICT) },
+    ]),
+    params: &[ParamSpec {
+        name: "model",
+        ty: ParamType::Model,
+        fallback: Fallback::Required,
+        unit: None,
+        doc: "The model whose folder holds the rule, by its name under `models:`.",
+    }],
+    executor: Executor::Cpu,
+    concurrency: 0,
+    check: Some(check),
+    demand: Some(demand),
+    build,
+};
+
+/// The signals that the rule needs, for `measure` to compute them.
+fn demand(setting: &Setting<'_>, _: &[Wish]) -> Result<Option<Json>, Finding> {
+    let rule = setting
+        .models
+        .get(setting.params.text("model"))
+        .and_then(|_| rule(setting).ok());
+    Ok(rule.map(|rule| json!({ "signals": rule.signals().collect::<Vec<_>>() })))
+}
+
+/// The rule of the stage's model.
+fn rule(setting: &Setting<'_>) -> Result<Rule, String> {
+    let name = setting.params.text("model");
+    let model = setting
+        .models
+        .get(name)
+        .ok_or_else(|| format!("no model is called `{name}`"))?;
+    let rule = Rule::read(&model.path)?;
+    let labels: Vec<&str> = model.facts["labels"]
+        .as_array()
+        .map(|labels| labels.iter().filter_map(Json::as_str).collect())
+        .unwrap_or_default();
+    if labels.len() != 2 || !labels.contains(&rule.label.as_str()) {
+        return Err(format!(
+            "{RULE_FILE} of `{name}` is about the label `{}`, and the model has {}",
+            rule.label,
+            labels.join(", ")
+        ));
+    }
+    Ok(rule)
+}
+
+fn check(setting: &Setting<'_>) -> Vec<Finding> {
+    let found = setting
+        .models
+        .get(setting.params.text("model"))
+        .map(|_| rule(setting));
+    match found {
+        Some(Err(reason)) => vec![
+            Finding::param("model", reason)
+                .with_help("fit a rule with `clipsieve-training fit-combine`, or take the `classify` stage's verdict as it is"),
+        ],
+        _ => Vec::new(),
+    }
+}
+
+fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
+    let rule = rule(&context.setting).map_err(OperatorError::config)?;
+    Ok(Operator::Transform(Box::new(Combine { rule })))
+}
+
+struct Combine {
+    rule: Rule,
+}
+
+/// What a `classify` stage says of a clip, if this is that.
+fn is_verdict(body: &Map<String, Json>) -> bool {
+    body.get("result").is_some_and(Json::is_object)
+}
+
+/// What a segment's object holds beside its span: the key and body of what a filter says.
+fn inner(segment: &Json) -> Option<(&String, &Map<String, Json>)> {
+    let (key, body) = segment
+        .as_object()?
+        .iter()
+        .find(|(key, _)| *key != "duration")?;
+    Some((key, body.as_object()?))
+}
+
+impl Combine {
+    /// The body of one clip's verdict from the network's and the measured ones.
+    fn judge(
+        &self,
+        network: &Map<String, Json>,
+        measured: &[&Map<String, Json>],
+    ) -> Result<Json, OperatorError> {
+        let result = network.get("result").and_then(Json::as_object);
+        let (result, probability) = result
+            .and_then(|result| Some((result, result.get(&self.rule.label)?.as_f64()?)))
+            .ok_or_else(|| {
+                OperatorError::bad_input(format!(
+                    "the first input says nothing of the label `{}`",
+                    self.rule.label
+                ))
+            })?;
+        let signal = |name: &str| {
+            measured
+                .iter()
+                .find_map(|body| body.get("result")?.get(name))
+                .ok_or_else(|| {
+                    OperatorError::config(format!(
+                        "no input measures `{name}`, which the rule needs"
+                    ))
+                })
+        };
+        let mut signals = Map::new();
+        for name in self.rule.signals() {
+            signals.insert(name.to_owned(), signal(name)?.clone());
+        }
+        let value_of = |name: &str| match name {
+            NETWORK => Some(log_odds(probability)),
+            name => signals.get(name).and_then(Json::as_f64),
+        };
+        let combined = rounded(self.rule.probability(value_of), 6);
+        let of = |label: &String| {
+            if *label == self.rule.label {
+                combined
+            } else {
+                rounded(1.0 - combined, 6)
+            }
+        };
+        let best = result.keys().max_by(|a, b| of(a).total_cmp(&of(b)));
+        let judged: Map<String, Json> = result
+            .keys()
+            .map(|label| (label.clone(), json!(of(label))))
+            .collect();
+        Ok(json!({
+            "result": judged,
+            "label": best,
+            "prob": best.map(of),
+            "evidence": { "network": probability, "signals": signals },
+        }))
+    }
+}
+
+impl Transform for Combine {
+    fn apply(&self, _: &Call, inputs: &[Value]) -> Result<Outcome, OperatorError> {
+        let verdicts = inputs
+            .iter()
+            .map(Value::get)
+            .collect::<Result<Vec<&Verdict>, _>>()?;
+        let [network, measured @ ..] = verdicts.as_slice() else {
+            return Err(OperatorError::internal(
+                "combine takes a verdict and what was measured",
+            ));
+        };
+        if is_verdict(&network.body) {
+            let measured: Vec<_> = measured.iter().map(|verdict| &verdict.body).collect();
+            let Json::Object(body) = self.judge(&network.body, &measured)? else {
+                return Err(OperatorError::internal("a verdict is an object"));
+            };
+            return Ok(Outcome::value(Verdict {
+                key: network.key.clone(),
+                body,
+            }));
+        }
+        let mut body = Map::new();
+        for (index, segment) in &network.body {
+            let of_segment = |verdict: &&Verdict| {
+                verdict
+                    .body
+                    .get(index)
+                    .and_then(inner)
+                    .map(|(_, body)| body.clone())
+            };
+            let bodies: Option<Vec<_>> = measured.iter().map(of_segment).collect();
+            let (Some((key, said)), Some(bodies)) = (inner(segment), bodies) else {
+                return Err(OperatorError::bad_input(format!(
+                    "window {index} is not in all inputs: they must come from the same `windows` of one length and stride"
+                )));
+            };
+            let judged = self.judge(said, &bodies.iter().collect::<Vec<_>>())?;
+            body.insert(
+                index.clone(),
+                json!({ "duration": segment["duration"], key: judged }),
+            );
+        }
+        Ok(Outcome::value(Verdict {
+            key: network.key.clone(),
+            body,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use clipsieve_engine::operator::{
+        Deadline, Disk, Item, Model, Models, ParamValue, Params, Placement, Row, Stores,
+    };
+
+    use clipsieve_engine::observe::Tally;
+
+    use super::*;
+    use crate::rule::Input;
+
+    /// Runs the operator with this rule (label `bad`; the network's log-odds less three times the motion) over verdicts.
+    fn apply(verdicts: &[Verdict]) -> Result<Verdict, OperatorError> {
+        let folder = tempfile::tempdir().expect("a folder");
+        write_rule(folder.path(), "bad");
+        let models = models(folder.path());
+        let params = params();
+        let placement = Placement {
+            executor: Executor::Cpu,
+            device: None,
+            concurrency: 1,
+            acquire_timeout: Duration::ZERO,
+            threads: 1,
+        };
+        let operator = build(&BuildContext {
+            setting: Setting {
+                stage: "combined",
+                params: &params,
+                inputs: &[VERDICT, VERDICT],
+                models: &models,
+                stores: &Stores::new(),
+            },
+            demand: None,
+            wishes: &[],
+            placement: &placement,
+            scratch: Path::new(""),
+            disk: &Disk::unbounded(),
+            tally: &Tally::default(),
+        })?;
+        let Operator::Transform(operator) = operator else {
+            panic!("combine is a transform");
+        };
+        let call = Call {
+            item: Arc::new(Item::new(0, Row::default(), Deadline::never())),
+            attempt: 1,
+            deadline: Deadline::never(),
+        };
+        let inputs: Vec<Value> = verdicts.iter().cloned().map(Value::new).collect();
+        match operator.apply(&call, &inputs)? {
+            Outcome::Value(value) => value.get::<Verdict>().cloned(),
+            Outcome::Skipped(why) => panic!("skipped: {why}"),
+        }
+    }
+
+    fn write_rule(folder: &Path, label: &str) {
+        let input = |name: &str, weight: f64| Input {
+            name: name.to_owned(),
+            low: -9.0,
+            high: 9.0,
+            mean: 0.0,
+            deviation: 1.0,
+            weight,
+            square: 0.0,
+            missing: 0.0,
+        };
+        let rule = Rule {
+            label: label.to_owned(),
+            bias: 0.0,
+            inputs: vec![input(NETWORK, 1.0), input("motion", -3.0)],
+            trees: Vec::new(),
+        };
+        let text = serde_json::to_string(&rule).expect("JSON");
+        std::fs::write(folder.join(RULE_FILE), text).expect("written");
+    }
+
+    fn models(folder: &Path) -> Models {
+        let model = Model {
+            path: folder.to_owned(),
+            facts: json!({ "labels": ["good", "bad"] }),
+            store: None,
+        };
+        Models::from([("net".to_owned(), model)])
+    }
+
+    fn params() -> Params {
+        let mut params = Params::default();
+        params.insert("model", ParamValue::Text("net".to_owned()));
+        params
+    }
+
+    fn verdict(key: &str, body: Json) -> Verdict {
+        let Json::Object(body) = body else {
+            panic!("an object");
+        };
+        Verdict {
+            key: key.to_owned(),
+            body,
+        }
+    }
+
+    fn network(bad: f64) -> Json {
+        json!({ "result": { "good": 1.0 - bad, "bad": bad }, "label": "bad", "prob": bad })
+    }
+
+    fn measured(motion: Json) -> Json {
+        json!({ "result": { "sharpness": 0.3, "motion": motion }, "label": "unjudged", "reasons": [] })
+    }
+
+    #[test]
+    fn a_signal_turns_the_networks_word_and_both_are_shown() {
+        let said = apply(&[
+            verdict("net_filter", network(0.8)),
+            verdict("measure", measured(json!(1.0))),
+        ])
+        .expect("combined");
+        assert_eq!(said.key, "net_filter");
+        // ln(0.8 / 0.2) - 3 = -1.614: a probability of 0.166.
+        assert_eq!(
+            Json::Object(said.body),
+            json!({
+                "result": { "good": 0.833931, "bad": 0.166069 },
+                "label": "good",
+                "prob": 0.833931,
+                "evidence": { "network": 0.8, "signals": { "motion": 1.0 } },
+            })
+        );
+        let unmoved = apply(&[
+            verdict("net_filter", network(0.8)),
+            verdict("measure", measured(Json::Null)),
+        ]);
+        assert_eq!(unmoved.expect("combined").body["prob"], json!(0.8));
+    }
+
+    #[test]
+    fn windows_are_combined_one_by_one() {
+        let windows = |key: &str, bodies: [Json; 2]| {
+            json!({
+                "0": { "duration": [0, 4], key: bodies[0] },
+                "1": { "duration": [3, 7], key: bodies[1] },
+            })
+        };
+        let seg_network = verdict(
+            "seg_net_filter",
+            windows("net_filter", [network(0.8), network(0.1)]),
+        );
+        let moving = [measured(json!(0.0)), measured(json!(-1.0))];
+        let seg_measured = verdict("seg_measure", windows("measure", moving));
+        let said = apply(&[seg_network.clone(), seg_measured.clone()]).expect("combined");
+        assert_eq!(said.key, "seg_net_filter");
+        assert_eq!(said.body["0"]["net_filter"]["prob"], json!(0.8));
+        assert_eq!(said.body["1"]["duration"], json!([3, 7]));
+        assert_eq!(said.body["1"]["net_filter"]["label"], "bad");
+        let mut short = seg_measured;
+        short.body.remove("1");
+        let error = apply(&[seg_network, short]).expect_err("windows that do not fit");
+        assert!(error.full_message().contains("window 1"), "{error}");
+    }
+
+    #[test]
+    fn what_the_rule_needs_and_is_not_there_is_an_error() {
+        let other = json!({ "result": { "sharpness": 0.3 } });
+        let error = apply(&[
+            verdict("net_filter", network(0.8)),
+            verdict("measure", other),
+        ]);
+        let said = error.expect_err("no motion").full_message();
+        assert!(said.contains("no input measures `motion`"), "{said}");
+    }
+
+    #[test]
+    fn check_finds_a_model_without_a_rule_or_with_that_of_another() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let messages = || -> Vec<String> {
+            let findings = check(&Setting {
+                stage: "combined",
+                params: &params(),
+                inputs: &[VERDICT, VERDICT],
+                models: &models(folder.path()),
+                stores: &Stores::new(),
+            });
+            findings.into_iter().map(|found| found.message).collect()
+        };
+        assert!(messages()[0].contains(RULE_FILE), "{:?}", messages());
+        write_rule(folder.path(), "ugly");
+        assert!(messages()[0].contains("`ugly`"), "{:?}", messages());
+        write_rule(folder.path(), "bad");
+        assert!(messages().is_empty());
+    }
+}
