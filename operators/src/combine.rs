@@ -255,12 +255,12 @@ mod tests {
             },
             demand: None,
             wishes: &[],
+            common: None,
+            depot: &Depot::default(),
             placement: &placement,
             scratch: Path::new(""),
             disk: &Disk::unbounded(),
             tally: &Tally::default(),
-            common: None,
-            depot: &Depot::default(),
         })?;
         let Operator::Transform(operator) = operator else {
             panic!("combine is a transform");
@@ -273,7 +273,8 @@ mod tests {
         let inputs: Vec<Value> = verdicts.iter().cloned().map(Value::new).collect();
         match operator.apply(&call, &inputs)? {
             Outcome::Value(value) => value.get::<Verdict>().cloned(),
-            Outcome::Skipped(_) | Outcome::Parts(_) => panic!("combine gives one value"),
+            Outcome::Skipped(why) => panic!("skipped: {why}"),
+            Outcome::Parts(_) => panic!("it has no parts"),
         }
     }
 

@@ -42,7 +42,10 @@ the middle counts as far as it decodes; one without any frame fails.",
     concurrency: 0,
     check: None,
     demand: Some(demand),
-    planner: Planner::NONE,
+    planner: Planner {
+        serves_each: true,
+        ..Planner::NONE
+    },
     build,
 };
 

@@ -12,12 +12,14 @@
 //! very same stages, because their answers tell the stages' ids. A stage that is split keeps to the consumer it was split
 //! for. `share: false` keeps a stage out, or all of them.
 
+use std::collections::BTreeSet;
+
 use crate::operator::Setting;
 use crate::pipeline::Code;
 
 use super::check::diagnostic;
 use super::draft::Draft;
-use super::stage::Seat;
+use super::stage::{Seat, StageDraft};
 
 pub(super) fn share(draft: &mut Draft<'_>) {
     if draft.has_errors() {
@@ -101,15 +103,25 @@ fn seat(draft: &Draft<'_>, node: usize, index: usize) -> Option<(Seat, bool)> {
     if !is_alike {
         return None;
     }
-    let equal = first
-        .parts
-        .iter()
-        .position(|part| draft.stages[*part].params == stage.params);
+    let serves_each = stage.spec.is_some_and(|spec| spec.planner.serves_each);
+    let equal = first.parts.iter().position(|part| {
+        let part = &draft.stages[*part];
+        part.params == stage.params && (serves_each || is_asked_alike(part, stage))
+    });
     if let Some(part) = equal {
         return Some((Seat { node, part }, false));
     }
     let part = first.parts.len();
     (stage.common.is_some() && first.common == stage.common).then_some((Seat { node, part }, true))
+}
+
+/// Whether two stages are asked for the same things, by whomever.
+fn is_asked_alike(one: &StageDraft, other: &StageDraft) -> bool {
+    let wanted = |stage: &StageDraft| {
+        let wanted = stage.wishes.iter().map(|wish| wish.wanted.to_string());
+        wanted.collect::<BTreeSet<_>>()
+    };
+    wanted(one) == wanted(other)
 }
 
 fn has_same_inputs(draft: &Draft<'_>, one: usize, other: usize) -> bool {

@@ -8,6 +8,9 @@ use super::{BuildContext, Finding, Operator, OperatorError, Setting};
 pub struct Planner {
     /// The key of the result row that a stage's answer is written under. Two of one key in one row are refused.
     pub row_key: Option<fn(&Setting<'_>) -> Option<RowKey>>,
+    /// Whether what a stage gives one consumer does not depend on what others ask of it. Stages that only differ in what
+    /// they are asked for are equal then.
+    pub serves_each: bool,
     /// What a stage's work is estimated to cost.
     pub cost: Option<fn(&Setting<'_>) -> Option<Cost>>,
     /// How stages over the same inputs do a part of their work together.
@@ -18,6 +21,7 @@ impl Planner {
     /// Nothing to tell.
     pub const NONE: Planner = Planner {
         row_key: None,
+        serves_each: false,
         cost: None,
         common: None,
     };

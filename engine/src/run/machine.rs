@@ -75,8 +75,8 @@ impl Machine {
             services,
             stages: placed.stages,
             pools: placed.pools,
-            gate,
             lines: placed.lines,
+            gate,
             clock,
         })
     }

@@ -80,6 +80,10 @@ static FETCH: OperatorSpec = toy(
 
 static COUNT: OperatorSpec = OperatorSpec {
     demand: Some(count_demand),
+    planner: Planner {
+        serves_each: true,
+        ..Planner::NONE
+    },
     ..toy(
         "count",
         Ports::Fixed(&[way(&[TEXT], NUMBER)]),
@@ -140,6 +144,7 @@ static JUDGE: OperatorSpec = OperatorSpec {
     demand: Some(judge_demand),
     planner: Planner {
         row_key: Some(judge_key),
+        serves_each: false,
         cost: Some(judge_cost),
         common: Some(Common {
             part: "head",
