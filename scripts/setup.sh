@@ -15,6 +15,8 @@ have cargo || fail "no Rust toolchain: install one (rustup, stable 1.91 or newer
 needed=()
 have cc || needed+=(build-essential)
 have pkg-config || needed+=(pkg-config)
+# The certificates that stores behind https are judged by.
+[ -e /etc/ssl/certs/ca-certificates.crt ] || needed+=(ca-certificates)
 if ! have clang || ! compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null; then needed+=(clang libclang-dev); fi
 for library in avcodec avformat avutil swscale swresample avfilter avdevice; do
   if ! have pkg-config || ! pkg-config --exists "lib$library"; then needed+=("lib$library-dev"); fi

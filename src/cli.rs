@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::evaluation::rows::Reading;
+
 /// Judges video clips: a stage-graph dataflow engine for video quality filters.
 #[derive(Debug, Parser)]
 #[command(name = "clipsieve", version, propagate_version = true, after_help = EXIT_CODES)]
@@ -37,6 +39,8 @@ pub enum Command {
     Operators(Operators),
     /// Show result rows as a table
     Show(Show),
+    /// Hold result rows against labels: how good each filter is, and which threshold suits
+    Evaluate(Evaluate),
 }
 
 /// A pipeline file and what is set for it.
@@ -66,6 +70,10 @@ pub struct Run {
     #[command(flatten)]
     pub pipeline: Pipeline,
 
+    /// Read only so many rows, for trials
+    #[arg(long, value_parser = clap::value_parser!(i64).range(1..), value_name = "ROWS")]
+    pub limit: Option<i64>,
+
     /// How progress is shown on stderr: a line that moves on a terminal, lines now and then, or nothing
     #[arg(long, value_enum, default_value_t = Progress::Auto)]
     pub progress: Progress,
@@ -85,6 +93,10 @@ pub struct Check {
     /// The pipeline.
     #[command(flatten)]
     pub pipeline: Pipeline,
+
+    /// Ask every store whether it answers and takes our credentials, too
+    #[arg(long)]
+    pub connect: bool,
 
     /// How findings are written to stdout
     #[arg(long, value_enum, default_value_t = TextOrJson::Text)]
@@ -121,9 +133,48 @@ pub struct Operators {
 /// `clipsieve show`
 #[derive(Debug, Args)]
 pub struct Show {
-    /// A JSONL file that `run` wrote
-    pub rows: PathBuf,
+    /// A table that `run` wrote, in any of its formats
+    pub rows: String,
 }
+
+/// `clipsieve evaluate`
+#[derive(Debug, Args)]
+#[command(after_long_help = LABELS)]
+pub struct Evaluate {
+    /// Result rows: a JSONL file that `run` wrote
+    pub results: PathBuf,
+
+    /// Labels: a JSONL file (see below)
+    pub labels: PathBuf,
+
+    /// Tell the threshold that reaches this precision (0 to 1)
+    #[arg(long, value_parser = share, value_name = "SHARE")]
+    pub precision: Option<f64>,
+
+    /// Tell the threshold that reaches this recall (0 to 1)
+    #[arg(long, value_parser = share, value_name = "SHARE")]
+    pub recall: Option<f64>,
+
+    /// Judge one more number for a task, as in vfx=vfx_filter.edited or low_quality=-measure.sharpness (- where less is
+    /// worse); may be given several times
+    #[arg(long = "score", value_parser = reading, value_name = "TASK=KEY.LABEL")]
+    pub scores: Vec<(String, Reading)>,
+
+    /// How the report on stdout is written
+    #[arg(long, value_enum, default_value_t = TextOrJson::Text)]
+    pub format: TextOrJson,
+}
+
+const LABELS: &str = "\
+Labels, one JSON object a line; boxes are left, upper, right and lower edge as shares of the frame:
+  {\"file\": \"a.mp4\", \"task\": \"vfx\", \"label\": 1, \"kind\": \"glitch\"}
+  {\"file\": \"a.mp4\", \"task\": \"regions\",
+   \"boxes\": [{\"class\": \"logo\", \"box\": [0.8, 0.1, 0.9, 0.2]}], \"safe_crop\": [0, 0.2, 1, 1]}
+`file` is the video's id, path or file name. `task` is vfx, simcam, rotation, low_quality, reversed, regions or any
+entry of `info`. `kind` and `safe_crop` may be left out.
+
+The positive label of an entry is the one called as the task, else all but normal, real, pass, good, clean, upright and
+their like. Of windows, the largest score counts.";
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -178,5 +229,14 @@ fn share(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
         _ => Err("not a share between 0 and 1".to_string()),
+    }
+}
+
+fn reading(text: &str) -> Result<(String, Reading), String> {
+    match text.split_once('=') {
+        Some((task, reading)) if !task.is_empty() => {
+            Ok((task.to_string(), Reading::parse(reading)?))
+        }
+        _ => Err("not of the form TASK=KEY.LABEL".to_string()),
     }
 }

@@ -8,6 +8,7 @@
 
 mod cli;
 mod commands;
+pub mod evaluation;
 mod progress;
 
 use std::io::{self, IsTerminal};
@@ -30,6 +31,7 @@ pub fn main(registry: &Registry) -> ExitCode {
         Command::Graph(arguments) => commands::graph::run(arguments, registry),
         Command::Operators(arguments) => commands::operators::run(arguments, registry),
         Command::Show(arguments) => commands::show::run(arguments),
+        Command::Evaluate(arguments) => commands::evaluate::run(arguments),
     };
     match done {
         Ok(exit) => exit.into(),

@@ -11,17 +11,24 @@ use std::{env, fs};
 
 use clipsieve_engine::compile::{Compiled, Machine, Options, Source, compile};
 use clipsieve_engine::operator::{
-    Executor, Fallback, OperatorError, OperatorSpec, ParamSpec, ParamType, Ports, Registry,
+    Executor, Fallback, Model, OperatorError, OperatorSpec, ParamSpec, ParamType, Ports, Registry,
     Signature,
 };
 use clipsieve_engine::pipeline::{Code, format};
 use clipsieve_engine::plan::render::{Format, logical, physical};
 use clipsieve_operators::kinds::{CLIP, VERDICT};
+use clipsieve_operators::stores::SERVICES;
 
 use common::{expect, repository};
 
 /// Pages whose pipelines have to compile. The README is not in every checkout.
-const PAGES_WITH_PIPELINES: [&str; 3] = ["docs/pipelines.md", "docs/operators.md", "README.md"];
+const PAGES_WITH_PIPELINES: [&str; 5] = [
+    "docs/pipelines.md",
+    "docs/operators.md",
+    "docs/stores.md",
+    "docs/tables.md",
+    "README.md",
+];
 
 /// Codes that are reported as warnings; all others are errors.
 const WARNINGS: [Code; 5] = [
@@ -63,15 +70,23 @@ static COLOURFUL: OperatorSpec = OperatorSpec {
 /// `detector` in its name by the detector, any other by the classifier.
 fn registry() -> Registry {
     let mut registry = clipsieve_operators::registry().with(&COLOURFUL);
-    registry.checks.model = |folder| {
-        let is_detector = folder.to_string_lossy().contains("detector");
+    registry.checks.model = |address, stores| {
+        let is_detector = address.contains("detector");
         let fixture = if is_detector {
             "yolov8n"
         } else {
             "vjepa2-tiny"
         };
         let folder = repository("tests/fixtures").join(fixture);
-        (clipsieve_operators::registry().checks.model)(&folder)
+        let found =
+            (clipsieve_operators::registry().checks.model)(&folder.to_string_lossy(), stores);
+        let store = address
+            .strip_prefix("store://")
+            .and_then(|rest| rest.split('/').next());
+        found.map(|model| Model {
+            store: store.map(str::to_owned),
+            ..model
+        })
     };
     registry
 }
@@ -88,6 +103,7 @@ fn compiled(name: &str, text: &str) -> Compiled {
             machine: Machine {
                 cores: 8,
                 memory_bytes: 32 << 30,
+                disk_bytes: 1 << 40,
                 device: "cpu".to_string(),
             },
             processes: 1,
@@ -253,6 +269,30 @@ fn wiring(ports: &Ports) -> String {
             format!("one or more of {} → `{output}`", kinds.join(", "))
         }
     }
+}
+
+#[test]
+fn the_services_on_the_page_of_stores_are_fresh() {
+    let file = "docs/stores.md";
+    let page = fs::read_to_string(repository(file)).expect("the page is there");
+    let begins = page.find("<!-- services:").expect("a mark");
+    let begins = begins + page[begins..].find('\n').expect("a line") + 1;
+    let ends = begins + page[begins..].find("<!-- end -->").expect("a mark");
+    let mut wanted = page[..begins].to_string();
+    for service in SERVICES {
+        let _ = write!(
+            wanted,
+            "\n**`{}`**: {}.\n\n| setting | what it is |\n|---|---|\n",
+            service.name, service.summary
+        );
+        for setting in service.settings {
+            let needed = if setting.required { " (required)" } else { "" };
+            let _ = writeln!(wanted, "| `{}`{needed} | {} |", setting.name, setting.doc);
+        }
+    }
+    wanted.push('\n');
+    wanted.push_str(&page[ends..]);
+    fresh(file, &wanted);
 }
 
 /// What the codes of one ten are about.

@@ -123,32 +123,26 @@ fn stage2_gives_the_same_rows_from_any_shape_of_run() {
 fn regions_finds_the_bars_and_the_crop_is_a_clean_video() {
     let input = clips(&["bunny-pillarbox-logo.mp4", "bigbuckbunny.mp4"]);
     let out = tempfile::tempdir().expect("a temporary folder");
-    let set = |key: &str, value: &std::path::Path| format!("{key}={}", value.display());
-    let (results, crops) = (out.path().join("results.jsonl"), out.path().join("crops"));
-    let pipeline = repository("pipelines/regions.yaml").display().to_string();
-    let sets = [
-        set("input", input.path()),
-        set("output", &results),
-        set("crops", &crops),
-    ];
-    expect(
-        0,
-        out.path(),
-        &[
-            "run",
-            &pipeline,
-            "--progress=none",
-            "--set",
-            &sets[0],
-            "--set",
-            &sets[1],
-            "--set",
-            &sets[2],
-        ],
-    );
-    let rows = rows(&results);
+    let run = |pipeline: &str, input: &std::path::Path, name: &str| {
+        let (results, crops) = (
+            out.path().join(format!("{name}.jsonl")),
+            out.path().join(name),
+        );
+        let mut arguments = vec![
+            "run".to_string(),
+            repository(pipeline).display().to_string(),
+            "--progress=none".to_string(),
+        ];
+        for (key, value) in [("input", input), ("output", &results), ("crops", &crops)] {
+            arguments.extend(["--set".to_string(), format!("{key}={}", value.display())]);
+        }
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        expect(0, out.path(), &arguments);
+        (rows(&results), crops)
+    };
+    let (found, crops) = run("pipelines/regions.yaml", input.path(), "alone");
 
-    let boxed = row_of(&rows, "bunny-pillarbox-logo");
+    let boxed = row_of(&found, "bunny-pillarbox-logo");
     let crop = &boxed["info"]["abnormal_region_crop"];
     let edges: Vec<i64> = crop["box"]
         .as_array()
@@ -170,7 +164,7 @@ fn regions_finds_the_bars_and_the_crop_is_a_clean_video() {
     assert!(file.metadata().expect("the uploaded crop").len() > 10_000);
     assert!(url.ends_with("bunny-pillarbox-logo.mp4"), "{url}");
 
-    let clean = row_of(&rows, "bigbuckbunny");
+    let clean = row_of(&found, "bigbuckbunny");
     assert_eq!(
         clean["info"]["abnormal_region_crop"]["cropped"], false,
         "{clean}"
@@ -178,28 +172,7 @@ fn regions_finds_the_bars_and_the_crop_is_a_clean_video() {
     assert!(!crops.join("bigbuckbunny.mp4").exists());
 
     // The crop is itself a video without borders, of the size that the row tells.
-    let again = out.path().join("again.jsonl");
-    let sets = [
-        set("input", &file),
-        set("output", &again),
-        set("crops", &out.path().join("crops2")),
-    ];
-    expect(
-        0,
-        out.path(),
-        &[
-            "run",
-            &pipeline,
-            "--progress=none",
-            "--set",
-            &sets[0],
-            "--set",
-            &sets[1],
-            "--set",
-            &sets[2],
-        ],
-    );
-    let again = common::rows(&again);
+    let (again, _) = run("pipelines/regions.yaml", &file, "again");
     let info = &again[0]["info"]["abnormal_region_info"];
     assert_eq!(info["width"], edges[2] - edges[0]);
     assert_eq!(info["height"], edges[3] - edges[1]);
@@ -210,6 +183,20 @@ fn regions_finds_the_bars_and_the_crop_is_a_clean_video() {
         .filter(|region| region["class"] == "border")
         .count();
     assert_eq!(borders, 0, "{info}");
+
+    // Where samplers follow, their pass encodes the crop: the row and the file are the same.
+    let (along, along_crops) = run("pipelines/video-quality.yaml", input.path(), "along");
+    let told = &row_of(&along, "bunny-pillarbox-logo");
+    assert_eq!(told["info"]["abnormal_region_crop"]["box"], crop["box"]);
+    assert_eq!(
+        told["info"]["abnormal_region_crop"]["url"],
+        told["video_oss_url"]
+    );
+    let read = |folder: &std::path::Path| {
+        std::fs::read(folder.join("bunny-pillarbox-logo.mp4")).expect("the uploaded crop")
+    };
+    assert!(read(&crops) == read(&along_crops), "the crops differ");
+    assert!(!along_crops.join("bigbuckbunny.mp4").exists());
 }
 
 #[test]
@@ -224,7 +211,7 @@ models:
 stages:
   videos: {{ op: read_table, with: {{ uri: {} }} }}
   fetched: {{ op: fetch, from: videos }}
-  regions: {{ op: detect_regions, from: fetched, with: {{ backends: [signals, yolo], model: detector, frames: 6 }} }}
+  regions: {{ op: detect_regions, from: fetched, with: {{ backends: [yolo], model: detector, frames: 6 }} }}
   decoded: {{ op: decode, from: fetched }}
   boxed: {{ op: sample, from: decoded, with: {{ fit: letterbox }} }}
   back: {{ op: reverse, from: boxed }}

@@ -465,7 +465,7 @@ mod tests {
             ),
             (
                 json!({"model_type": "yolov8"}),
-                "scale: found nothing, allowed: n, s, m, l, x",
+                "scale: found nothing, allowed: t, n, s, m, l, x",
             ),
             (
                 json!({"model_type": "yolov8", "scale": "n"}),

@@ -9,10 +9,11 @@ use crate::config::{ModelConfig, Network};
 use crate::device::{Device, Precision};
 use crate::error::{ModelError, Result};
 use crate::frames::{dimensions, upload};
+use crate::letterbox::Letterbox;
 use crate::nms::{Detection, nms};
 use crate::parameters::Parameters;
 use crate::weights::Weights;
-use crate::yolov8::{Yolov8, Yolov8Config};
+use crate::yolov8::{STRIDE_PX, Yolov8, Yolov8Config};
 
 /// An object detector, on a device.
 ///
@@ -91,9 +92,12 @@ impl Detector {
         &self.config.labels
     }
 
-    /// Side of the square that frames are to be letterboxed to, in pixels.
-    pub fn size_px(&self) -> usize {
-        self.sizes.size_px
+    /// How frames of this size are to be fitted into the network's input.
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] when a side is 0.
+    pub fn letterbox(&self, width_px: usize, height_px: usize) -> Result<Letterbox> {
+        self.sizes.letterbox(width_px, height_px)
     }
 
     /// The device it runs on.
@@ -111,27 +115,39 @@ impl Detector {
         &self.parameters
     }
 
-    /// The boxes in letterboxed frames, each [size, size, 3] (red, green, blue), best first; one list a frame.
+    /// The boxes in letterboxed frames (red, green, blue) of one size, best first; one list a frame.
     ///
     /// # Errors
-    /// [`ModelError::Input`] when a frame has another size; [`ModelError::OutOfMemory`].
+    /// [`ModelError::Input`] when a frame has another size than the first, or one that [`Detector::letterbox`] does not
+    /// give; [`ModelError::OutOfMemory`].
     pub fn detect(&self, frames: &[ArrayView3<'_, u8>]) -> Result<Vec<Vec<Detection>>> {
-        if frames.is_empty() {
+        let Some(first) = frames.first() else {
             return Ok(Vec::new());
-        }
+        };
+        let (height, width, _) = first.dim();
         let size = self.sizes.size_px;
-        if let Some((i, odd)) = frames
-            .iter()
-            .enumerate()
-            .find(|(_, frame)| frame.dim() != (size, size, 3))
-        {
+        let fits = if self.sizes.fitted {
+            height.max(width) == size && height % STRIDE_PX == 0 && width % STRIDE_PX == 0
+        } else {
+            (height, width) == (size, size)
+        };
+        if !fits || first.dim().2 != 3 {
             return Err(ModelError::Input(format!(
-                "frame {i}: found {}, allowed: {size} x {size} x 3, letterboxed",
-                dimensions(odd)
+                "frame 0: found {}, allowed: {size} x {size} x 3, letterboxed{}",
+                dimensions(first),
+                if self.sizes.fitted {
+                    ", or one side a smaller multiple of 32"
+                } else {
+                    ""
+                }
             )));
         }
         let _no_grad = no_grad_guard();
-        let bytes = upload(frames.iter(), (frames.len(), size, size), self.device.tch())?;
+        let bytes = upload(
+            frames.iter(),
+            (frames.len(), height, width),
+            self.device.tch(),
+        )?;
         let images = bytes
             .f_permute([0, 3, 1, 2])?
             .f_to_kind(Kind::Float)?

@@ -264,7 +264,17 @@ impl Scope<'_> {
     /// A tensor in f32 on the CPU that is not kept, to make others from; `None`, and a problem noted, when it cannot
     /// be had.
     pub fn raw(&self, name: &str, shape: &[i64]) -> Option<Tensor> {
-        let tensor = self.parameters.fetch(&self.name(name), shape)?;
+        let held = self
+            .parameters
+            .held
+            .borrow()
+            .get(&self.name(name))
+            .filter(|held| held.size() == shape)
+            .map(Tensor::shallow_clone);
+        let tensor = match held {
+            Some(held) => held,
+            None => self.parameters.fetch(&self.name(name), shape)?,
+        };
         match tensor.f_to_kind(Kind::Float) {
             Ok(tensor) => Some(tensor),
             Err(error) => {

@@ -1,7 +1,8 @@
 //! How long it takes to decode frames of video files, with and without leaving out what they do not depend on.
 //!
 //! `cargo run --release -p clipsieve-operators --example decode_bench -- [--frames N] [--runs N] [--threads N] FILE…`
-//! decodes uniform frames at resize_short 292, crop 256, and prints the best wall and CPU seconds of all runs.
+//! decodes uniform frames at resize_short 292, crop 256, and prints the best wall and CPU seconds of all runs. `--json` decodes one
+//! file once, for `benches/peers/decode.py`.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use clipsieve_operators::media::{
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut frames, mut runs, mut threads, mut files) = (48, 3, 1, Vec::new());
+    let mut is_json = false;
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut number = || arguments.next().unwrap_or_default().parse::<usize>();
@@ -19,8 +21,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "--frames" => frames = number()?,
             "--runs" => runs = number()?.max(1),
             "--threads" => threads = number()?,
+            "--json" => is_json = true,
             _ => files.push(argument),
         }
+    }
+    if let (true, [file]) = (is_json, files.as_slice()) {
+        return json(Path::new(file), frames, threads);
     }
     println!("file                            frames  skipped  passes   wall s    CPU s");
     for file in files {
@@ -42,6 +48,47 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     Ok(())
+}
+
+/// Decodes once, and prints what `benches/peers/decode.py` wants to know.
+fn json(path: &Path, frames: usize, threads: usize) -> Result<(), Box<dyn std::error::Error>> {
+    let options = DecodeOptions {
+        threads,
+        seek: true,
+    };
+    let (found, wall, cpu) = best(1, || run(path, frames, &options))?;
+    let memory = std::fs::read_to_string("/proc/self/status")?
+        .lines()
+        .find_map(|line| {
+            line.strip_prefix("VmHWM:")?
+                .trim()
+                .strip_suffix(" kB")?
+                .parse()
+                .ok()
+        })
+        .unwrap_or(0.0)
+        / 1024.0;
+    let luma: Vec<Vec<Vec<f32>>> = found.clips[0][0]
+        .frames
+        .iter()
+        .map(|frame| luma(frame))
+        .collect();
+    let told = serde_json::json!({
+        "wall": wall.as_secs_f64(), "cpu": cpu.as_secs_f64(), "memory": memory, "luma": luma,
+        "bytes": found.statistics.bytes_read, "skipped": found.statistics.packets_skipped,
+    });
+    println!("{told}");
+    Ok(())
+}
+
+/// The luma of every 16th pixel of every 16th row.
+fn luma(frame: &ndarray::Array3<u8>) -> Vec<Vec<f32>> {
+    let points = frame.slice(ndarray::s![..;16, ..;16, ..]);
+    let luma = |pixel: ndarray::ArrayView1<'_, u8>| {
+        0.299 * f32::from(pixel[0]) + 0.587 * f32::from(pixel[1]) + 0.114 * f32::from(pixel[2])
+    };
+    let row = |row: ndarray::ArrayView2<'_, u8>| row.outer_iter().map(luma).collect();
+    points.outer_iter().map(row).collect()
 }
 
 fn run(path: &Path, frames: usize, options: &DecodeOptions) -> Result<Decoded, MediaError> {

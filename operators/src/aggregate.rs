@@ -152,13 +152,13 @@ impl<'a> Seen<'a> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::path::PathBuf;
     use std::sync::Arc;
 
     use clipsieve_engine::operator::{Deadline, ErrorKind, Row};
 
     use super::*;
     use crate::kinds::{CropReport, Region};
+    use crate::media::Medium;
     use crate::media::frames::Clip;
     use crate::media::geometry::CropRect;
 
@@ -172,10 +172,8 @@ mod tests {
 
     fn video(crop: Option<CropReport>) -> Value {
         Value::new(Video {
-            path: PathBuf::from("/data/v/1.mp4"),
-            origin: "file:///data/v/1.mp4".to_owned(),
-            view: None,
             crop,
+            ..Video::new(Medium::file("/data/v/1.mp4"), "file:///data/v/1.mp4")
         })
     }
 

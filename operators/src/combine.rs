@@ -223,8 +223,10 @@ mod tests {
     use std::time::Duration;
 
     use clipsieve_engine::operator::{
-        Deadline, Item, Model, Models, ParamValue, Params, Placement, Row, Stores,
+        Deadline, Disk, Item, Model, Models, ParamValue, Params, Placement, Row, Stores,
     };
+
+    use clipsieve_engine::observe::Tally;
 
     use super::*;
     use crate::rule::Input;
@@ -254,6 +256,8 @@ mod tests {
             wishes: &[],
             placement: &placement,
             scratch: Path::new(""),
+            disk: &Disk::unbounded(),
+            tally: &Tally::default(),
         })?;
         let Operator::Transform(operator) = operator else {
             panic!("combine is a transform");
@@ -295,6 +299,7 @@ mod tests {
         let model = Model {
             path: folder.to_owned(),
             facts: json!({ "labels": ["good", "bad"] }),
+            store: None,
         };
         Models::from([("net".to_owned(), model)])
     }

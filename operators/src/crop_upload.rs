@@ -1,18 +1,21 @@
 //! `crop_upload`: cuts the spoiled parts of the frame away, and puts the cropped video into a store.
 
-use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clipsieve_engine::operator::{
-    BuildContext, Call, Deadline, ErrorKind, Executor, Fallback, Finding, Operator, OperatorError,
-    OperatorSpec, Outcome, ParamSpec, ParamType, Ports, Row, Setting, Signature, Transform, Value,
+    BuildContext, Call, Continuation, Executor, Fallback, Operator, OperatorError, OperatorSpec,
+    Outcome, ParamSpec, ParamType, Ports, Row, Signature, Transform, Value,
 };
 
-use crate::kinds::{CropReport, REGIONS, Regions, VIDEO, Video};
-use crate::media::{CropRect, EncodeOptions, crop_to_file};
+use tempfile::TempPath;
+
+use crate::demand::PassOffer;
+use crate::kinds::{CropOrder, CropReport, REGIONS, Regions, VIDEO, Video};
+use crate::media::{CropRect, EncodeOptions, Medium, crop_to_file};
 use crate::regions::safe_crop::safe_crop;
-use crate::stores::{Access, Store, StoreError};
-use crate::template::Template;
+use crate::upload::UPLOAD;
+use crate::uploads::{Uploads, check_key};
 use crate::videos::interrupt_of;
 
 /// The `crop_upload` operator.
@@ -24,7 +27,13 @@ Finds the largest rectangle that no counted region touches, with even sides and 
 video goes on as it is; if the rectangle would be too small it goes on uncropped, and the row says why.
 
 A crop is a view: later stages see the cropped frames of the original's own decode, so that no score depends on the encoder. \
-The encoded file (picture re-encoded, audio kept) is for the upload alone; without a `store` nothing is encoded.",
+The encoded file (picture re-encoded, audio kept) is for the upload alone; without a `store` nothing is encoded. It goes up \
+in parts if it is large, is tried again where the network breaks, and is seen in the store when it is whole; one that lies \
+there already is not sent again. A store that cannot be written to stops the job before it starts.
+
+If a `decode` stage takes the video, its one pass also encodes the crop, and the upload follows as a step of its own \
+(`cropped.upload` in the plan) while the frames are judged; the row waits for both. Otherwise this stage decodes, encodes and \
+uploads by itself.",
     example: "cropped: { op: crop_upload, from: [fetched, regions], with: { store: crops } }",
     ports: Ports::Fixed(&[Signature { inputs: &[VIDEO, REGIONS], output: Some(VIDEO) }]),
     params: &[
@@ -38,9 +47,9 @@ The encoded file (picture re-encoded, audio kept) is for the upload alone; witho
         ParamSpec {
             name: "key",
             ty: ParamType::Text,
-            fallback: Fallback::Is("{video_id}.mp4"),
+            fallback: Fallback::Is("{video_id}-{digest}.mp4"),
             unit: None,
-            doc: "Path in the store; `{column}` stands for the text of a column of the row. Its extension chooses the container.",
+            doc: "Path in the store; `{column}` stands for the text of a column of the row, `{digest}` for twelve digits that tell what the file is made of: the source, the rectangle, the encoder. Its extension chooses the container.",
         },
         ParamSpec {
             name: "encoder",
@@ -80,38 +89,26 @@ The encoded file (picture re-encoded, audio kept) is for the upload alone; witho
     ],
     executor: Executor::Cpu,
     concurrency: 0,
-    check: Some(check),
+    check: Some(check_key),
     demand: None,
     build,
 };
 
-fn check(setting: &Setting<'_>) -> Vec<Finding> {
-    let key = setting.params.text("key");
-    let mut findings = Vec::new();
-    if let Err(message) = Template::parse(key) {
-        findings.push(Finding::param("key", message));
-    }
-    if !["mp4", "mkv", "mov"]
-        .iter()
-        .any(|extension| key.ends_with(&format!(".{extension}")))
-    {
-        findings.push(Finding::param(
-            "key",
-            format!("`{key}` does not end in .mp4, .mkv or .mov"),
-        ));
-    }
-    findings
-}
+/// If a stage behind it decodes the video anyway, that stage's pass encodes the crop, and [`UPLOAD`] puts it into the store.
+pub const UPLOAD_BEHIND_DECODE: Continuation = Continuation {
+    of: CROP_UPLOAD.name,
+    by: &UPLOAD,
+    behind: |setting, wishes| {
+        setting.params.opt_text("store")?;
+        PassOffer::first(wishes).map(str::to_owned)
+    },
+};
 
 fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
     let params = context.setting.params;
-    let store = match params.opt_text("store") {
-        None => None,
-        Some(name) => Some(Store::named(context.setting.stores, name, Access::Write)?),
-    };
     Ok(Operator::Transform(Box::new(CropUpload {
-        store,
-        key: Template::parse(params.text("key")).map_err(OperatorError::config)?,
+        uploads: uploads(context)?,
+        encoded_by: PassOffer::first(context.wishes).map(str::to_owned),
         min_side: params.int("min_side") as u32,
         min_area: params.float("min_area"),
         options: EncodeOptions {
@@ -125,9 +122,37 @@ fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
     })))
 }
 
+/// Where the crops of a stage with this operator's parameters go, if they go anywhere.
+pub(crate) fn uploads(context: &BuildContext<'_>) -> Result<Option<Uploads>, OperatorError> {
+    let params = context.setting.params;
+    let key = params.text("key");
+    let store = params.opt_text("store");
+    store
+        .map(|store| Uploads::new(context.setting.stores, store, key))
+        .transpose()
+}
+
+/// A new, empty file for the crop that will have this key; removed when it is dropped.
+pub(crate) fn crop_file(scratch: &Path, key: &str) -> Result<TempPath, OperatorError> {
+    let extension = Path::new(key).extension();
+    let extension = extension.and_then(|it| it.to_str()).unwrap_or("mp4");
+    let file = tempfile::Builder::new()
+        .prefix("crop-")
+        .suffix(&format!(".{extension}"))
+        .tempfile_in(scratch);
+    match file {
+        Ok(file) => Ok(file.into_temp_path()),
+        Err(error) => {
+            let message = format!("cannot make a file in {}", scratch.display());
+            Err(OperatorError::temporary(message).with_source(error))
+        }
+    }
+}
+
 struct CropUpload {
-    store: Option<Store>,
-    key: Template,
+    uploads: Option<Uploads>,
+    /// The stage whose pass encodes the crop, if there is one.
+    encoded_by: Option<String>,
     min_side: u32,
     min_area: f64,
     options: EncodeOptions,
@@ -139,75 +164,45 @@ impl CropUpload {
     fn upload(
         &self,
         call: &Call,
-        store: &Store,
-        source: &Path,
+        uploads: &Uploads,
+        source: &Medium,
+        order: &CropOrder,
+    ) -> Result<String, OperatorError> {
+        let file = crop_file(&self.scratch, &order.key)?;
+        let interrupt = interrupt_of(&call.deadline);
+        crop_to_file(source, order.rect, &file, &self.options, &interrupt)?;
+        uploads.put_and_wait(call, &order.key, &file)
+    }
+
+    /// What is to be encoded, by this stage or another, and how it is called in the store.
+    fn order(
+        &self,
+        uploads: &Uploads,
+        video: &Video,
         rect: CropRect,
         row: &Row,
-    ) -> Result<String, OperatorError> {
-        let key = self.key.fill(row)?;
-        let extension = Path::new(&key)
-            .extension()
-            .and_then(|extension| extension.to_str())
-            .unwrap_or("mp4");
-        let file = tempfile::Builder::new()
-            .prefix("crop-")
-            .suffix(&format!(".{extension}"))
-            .tempfile_in(&self.scratch)
-            .map_err(|error| {
-                OperatorError::temporary(format!(
-                    "cannot make a file in {}",
-                    self.scratch.display()
-                ))
-                .with_source(error)
-            })?
-            .into_temp_path();
-        crop_to_file(
-            source,
+    ) -> Result<CropOrder, OperatorError> {
+        let EncodeOptions {
+            encoder,
+            preset,
+            quality,
+            ..
+        } = &self.options;
+        let made_of = format!("{} {rect:?} {encoder} {preset} {quality}", video.origin);
+        Ok(CropOrder {
+            by: self.encoded_by.clone().unwrap_or_default(),
             rect,
-            &file,
-            &self.options,
-            &interrupt_of(&call.deadline),
-        )?;
-        block_on(
-            &call.deadline,
-            store.upload(&file, &key, content_type(extension)),
-        )
+            key: uploads.key(row, &made_of)?,
+            options: self.options.clone(),
+        })
     }
-}
-
-/// The media type that a store is told.
-fn content_type(extension: &str) -> &'static str {
-    match extension {
-        "mkv" => "video/x-matroska",
-        "mov" => "video/quicktime",
-        _ => "video/mp4",
-    }
-}
-
-/// Waits for an upload on this thread, at most until the deadline.
-fn block_on(
-    deadline: &Deadline,
-    upload: impl Future<Output = Result<String, StoreError>>,
-) -> Result<String, OperatorError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| OperatorError::temporary("cannot start the upload").with_source(error))?;
-    runtime.block_on(async {
-        match deadline.remaining() {
-            None => Ok(upload.await?),
-            Some(left) => match tokio::time::timeout(left, upload).await {
-                Ok(done) => Ok(done?),
-                Err(_) => Err(OperatorError::new(
-                    ErrorKind::Timeout,
-                    "the upload did not finish by the deadline",
-                )),
-            },
-        }
-    })
 }
 
 impl Transform for CropUpload {
+    fn warm_up(&self) -> Result<(), OperatorError> {
+        self.uploads.as_ref().map_or(Ok(()), Uploads::probe)
+    }
+
     fn apply(&self, call: &Call, inputs: &[Value]) -> Result<Outcome, OperatorError> {
         let video: &Video = inputs[0].get()?;
         let found: &Regions = inputs[1].get()?;
@@ -232,12 +227,15 @@ impl Transform for CropUpload {
             Ok(None) => (None, Some("nothing to cut away".to_string())),
             Err(refusal) => (None, Some(refusal.to_string())),
         };
-        let url = match (kept, &self.store) {
-            (Some(rect), Some(store)) => {
-                Some(self.upload(call, store, &video.path, rect, &call.item.row)?)
+        let (mut url, mut order) = (None, None);
+        if let (Some(rect), Some(uploads)) = (kept, &self.uploads) {
+            let wanted = self.order(uploads, video, rect, &call.item.row)?;
+            if self.encoded_by.is_some() {
+                order = Some(Arc::new(wanted));
+            } else {
+                url = Some(self.upload(call, uploads, &video.medium, &wanted)?);
             }
-            _ => None,
-        };
+        }
         // What an earlier crop did still holds if there is nothing more to cut.
         let earlier = video.crop.clone().filter(|crop| crop.kept.is_some());
         let crop = match (kept, earlier) {
@@ -247,6 +245,7 @@ impl Transform for CropUpload {
         Ok(Outcome::value(Video {
             view: kept.or(video.view),
             crop: Some(crop),
+            order,
             ..video.clone()
         }))
     }

@@ -1,5 +1,6 @@
 //! `decode`: one pass over a video that brings every frame its samplers ask for.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clipsieve_engine::operator::{
@@ -7,10 +8,15 @@ use clipsieve_engine::operator::{
     Outcome, Ports, Setting, Signature, Transform, Value, Wish,
 };
 use serde_json::Value as Json;
+use tempfile::TempPath;
 
-use crate::demand::SampleDemand;
-use crate::kinds::{Decoded, FRAMES, VIDEO, Video};
-use crate::media::{DecodeOptions, Request, decode_with, footprint_bytes, probe};
+use crate::crop_upload::crop_file;
+use crate::demand::{PassOffer, SampleDemand};
+use crate::kinds::{CropOrder, Decoded, FRAMES, VIDEO, Video};
+use crate::media::{
+    self, CropJob, DecodeOptions, Request, decode_and_crop, decode_with, encoder_footprint_bytes,
+    footprint_bytes,
+};
 use crate::videos::{SEEK_PARAM, decode_options, interrupt_of};
 
 /// The `decode` operator.
@@ -21,6 +27,8 @@ pub const DECODE: OperatorSpec = OperatorSpec {
 Goes over the video in presentation order and keeps only the frames that the samplers behind it need, each converted once \
 to the size they want: it never holds a decoded video. Rotation and sample aspect ratio are applied, and a crop before it \
 is seen as if the video had that size.
+
+A crop that a `crop_upload` stage before it wants in a store is encoded in the same pass; every frame is decoded then.
 
 Pictures that no wanted frame depends on are left undecoded where the stream leaves nothing in doubt (`seek`); \
 `docs/performance.md` has the rule.
@@ -42,7 +50,12 @@ fn demand(_: &Setting<'_>, wishes: &[Wish]) -> Result<Option<Json>, Finding> {
         return Err(Finding::stage("no stage takes its frames")
             .with_help("let a `sample` or `windows` stage take from it, or remove it"));
     }
-    Ok(None)
+    Ok(Some(
+        PassOffer {
+            encodes_crops: true,
+        }
+        .to_json(),
+    ))
 }
 
 fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
@@ -58,34 +71,80 @@ fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
         }
     }
     Ok(Operator::Transform(Box::new(Decode {
+        stage: context.setting.stage.to_string(),
         keys,
         requests,
         options: decode_options(context),
+        scratch: context.scratch.to_path_buf(),
     })))
 }
 
 struct Decode {
+    stage: String,
     keys: Vec<String>,
     requests: Vec<Request>,
     options: DecodeOptions,
+    scratch: PathBuf,
+}
+
+impl Decode {
+    /// The crop that this stage is to encode.
+    fn order<'a>(&self, video: &'a Video) -> Option<&'a CropOrder> {
+        video
+            .order
+            .as_deref()
+            .filter(|order| order.by == self.stage)
+    }
+
+    /// Decodes, and encodes the crop on the way.
+    fn decode(
+        &self,
+        call: &Call,
+        video: &Video,
+    ) -> Result<(media::Decoded, Option<TempPath>), OperatorError> {
+        let (view, interrupt) = (video.view, interrupt_of(&call.deadline));
+        let Some(order) = self.order(video) else {
+            let decoded = decode_with(
+                &video.medium,
+                view,
+                &self.requests,
+                &self.options,
+                &interrupt,
+            )?;
+            return Ok((decoded, None));
+        };
+        let file = crop_file(&self.scratch, &order.key)?;
+        let job = CropJob {
+            rect: order.rect,
+            out: file.to_path_buf(),
+            options: order.options.clone(),
+        };
+        let (decoded, _) = decode_and_crop(
+            &video.medium,
+            view,
+            &self.requests,
+            &self.options,
+            &job,
+            &interrupt,
+        )?;
+        Ok((decoded, Some(file)))
+    }
 }
 
 impl Transform for Decode {
     fn footprint_bytes(&self, call: &Call, inputs: &[Value]) -> Result<u64, OperatorError> {
         let video: &Video = inputs[0].get()?;
-        let info = probe(&video.path, &interrupt_of(&call.deadline))?;
-        Ok(footprint_bytes(&info, &self.requests))
+        let interrupt = interrupt_of(&call.deadline);
+        let frames = footprint_bytes(&video.medium, &self.requests, &interrupt)?;
+        let encoder = self
+            .order(video)
+            .map_or(0, |order| encoder_footprint_bytes(order.rect));
+        Ok(frames.saturating_add(encoder))
     }
 
     fn apply(&self, call: &Call, inputs: &[Value]) -> Result<Outcome, OperatorError> {
         let video: &Video = inputs[0].get()?;
-        let decoded = decode_with(
-            &video.path,
-            video.view,
-            &self.requests,
-            &self.options,
-            &interrupt_of(&call.deadline),
-        )?;
+        let (decoded, crop) = self.decode(call, video)?;
         if decoded.clips.len() != self.keys.len() {
             return Err(OperatorError::new(
                 ErrorKind::Internal,
@@ -100,6 +159,7 @@ impl Transform for Decode {
                 .cloned()
                 .zip(decoded.clips.into_iter().map(Arc::new))
                 .collect(),
+            crop: crop.map(Arc::new),
         }))
     }
 }

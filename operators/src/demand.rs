@@ -2,13 +2,35 @@
 //!
 //! The engine carries these as JSON from the sinks backwards: a model says which clips it takes ([`ClipWish`]), a sampler
 //! settles what it will give ([`SampleDemand`]), and `decode` reads from its consumers' demands what one pass over the
-//! video has to bring.
+//! video has to bring. `decode` in turn offers that pass to the stages before it ([`PassOffer`]).
 
 use clipsieve_engine::operator::{Finding, Wish};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::media::{Fit, Request, Span};
+
+/// What a stage that decodes offers the stages before it: it goes over the video anyway, and can encode a crop on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassOffer {
+    /// Whether crops are encoded on the way.
+    pub encodes_crops: bool,
+}
+
+impl PassOffer {
+    /// The offer as the engine carries it.
+    pub fn to_json(self) -> Json {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    /// The id of the first consumer that encodes crops on its way.
+    pub fn first(wishes: &[Wish]) -> Option<&str> {
+        let offers = |wish: &&Wish| {
+            serde_json::from_value(wish.wanted.clone()).is_ok_and(|offer: Self| offer.encodes_crops)
+        };
+        wishes.iter().find(offers).map(|wish| wish.stage.as_str())
+    }
+}
 
 /// The clips that a consumer takes. What it leaves open, the sampler settles.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

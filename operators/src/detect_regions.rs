@@ -1,20 +1,25 @@
 //! `detect_regions`: what spoils the frame, and where.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clipsieve_engine::operator::{
     BuildContext, Call, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec,
     Outcome, ParamSpec, ParamType, Ports, Setting, Signature, Transform, Value,
 };
-use clipsieve_models::{Detector, Letterbox, Pool};
-use ndarray::Array3;
+use clipsieve_models::{Detector, Pool};
+use ndarray::{Array3, ArrayView3};
 
 use crate::kinds::{REGIONS, Region, Regions, VIDEO, Video};
-use crate::media::{DecodeOptions, Fit, Frame, Request, Span, decode_with, footprint_bytes, probe};
+use crate::media::{DecodeOptions, Fit, Frame, Request, Span, decode_with, footprint_bytes};
 use crate::model_files::{self, PRECISION_PARAM};
 use crate::regions::signals;
 use crate::regions::tracks::{FrameBox, track};
+use crate::regions::union::union;
 use crate::videos::{SEEK_PARAM, decode_options, interrupt_of};
+
+/// Frames that go through the detector together.
+const BATCH: usize = 16;
 
 /// The `detect_regions` operator.
 pub const DETECT_REGIONS: OperatorSpec = OperatorSpec {
@@ -23,10 +28,15 @@ pub const DETECT_REGIONS: OperatorSpec = OperatorSpec {
     doc: "\
 Looks at some frames spread evenly over the video and reports the regions that persist in them. Two backends, alone or \
 together: `signals` needs no weights and finds uniform borders and overlays that stand still while the picture moves; `yolo` \
-runs a YOLOv8 detector with whatever classes it was trained for. Each region says which backend found it.
+runs a YOLOv8 detector with whatever classes it was trained for. Each region says which backend found it: `signals`, `yolo`, \
+or `signals+yolo`.
 
-A region counts when its boxes (same class, IoU of at least 0.5 with the mean of its track) are seen in at least \
-`persistence` of the frames; its box is the hull of its track.",
+A region counts when its boxes (same class, IoU of at least 0.5 with the mean of its track; of subtitles, whose lines differ in \
+length, half of the height in common) are seen in at least `persistence` of the frames; its box is the hull of its track.
+
+With both backends, what the pixels show exactly (the edge of a bar, the edges that stand still) corrects the boxes of the \
+detector, and what they show to be false (a `border` without a straight seam, a `logo` that moves with the picture) is left \
+out unless the detector is very sure.",
     example: "regions: { op: detect_regions, from: fetched }",
     ports: Ports::Fixed(&[Signature { inputs: &[VIDEO], output: Some(REGIONS) }]),
     params: &[
@@ -140,29 +150,42 @@ impl DetectRegions {
     ) -> Result<Vec<Region>, OperatorError> {
         let patience = model_files::patience(call, self.acquire_timeout);
         let detector = pool.acquire(patience).map_err(model_files::pool_error)?;
-        let mut boxes = Vec::with_capacity(frames.len());
-        for frame in frames {
+        let Some(first) = frames.first() else {
+            return Ok(Vec::new());
+        };
+        let (height, width, _) = first.dim();
+        let letterbox = detector
+            .letterbox(width, height)
+            .map_err(model_files::model_error)?;
+        let mut boxes: Vec<Vec<FrameBox>> = Vec::with_capacity(frames.len());
+        for batch in frames.chunks(BATCH) {
             model_files::check_deadline(call)?;
-            let (height, width, _) = frame.dim();
-            let letterbox = Letterbox::new(width, height, detector.size_px())
+            // A frame that repeats the one before it, as in a short video, is not looked at again.
+            let repeats = |index: usize| index > 0 && Arc::ptr_eq(&batch[index - 1], &batch[index]);
+            let fitted = (0..batch.len())
+                .filter(|index| !repeats(*index))
+                .map(|index| letterbox.apply(batch[index].view()))
+                .collect::<Result<Vec<_>, _>>()
                 .map_err(model_files::model_error)?;
-            let boxed = letterbox
-                .apply(frame.view())
-                .map_err(model_files::model_error)?;
-            let found = detector
-                .detect(&[boxed.view()])
-                .map_err(model_files::model_error)?;
-            boxes.push(
-                found
-                    .into_iter()
-                    .flatten()
-                    .map(|detection| FrameBox {
+            let views: Vec<ArrayView3<'_, u8>> = fitted.iter().map(Array3::view).collect();
+            let mut found = detector
+                .detect(&views)
+                .map_err(model_files::model_error)?
+                .into_iter();
+            for index in 0..batch.len() {
+                let seen = if repeats(index) {
+                    boxes.last().cloned().unwrap_or_default()
+                } else {
+                    let found = found.next().unwrap_or_default();
+                    let seen = found.into_iter().map(|detection| FrameBox {
                         class: detector.labels()[detection.class].clone(),
                         rect: letterbox.unmap(detection.box_px),
                         score: detection.score,
-                    })
-                    .collect(),
-            );
+                    });
+                    seen.collect()
+                };
+                boxes.push(seen);
+            }
         }
         Ok(track(&boxes, self.persistence, "yolo"))
     }
@@ -176,23 +199,26 @@ impl Transform for DetectRegions {
         let detector = pool
             .acquire(self.acquire_timeout)
             .map_err(model_files::pool_error)?;
-        let size = detector.size_px();
+        let letterbox = detector
+            .letterbox(1280, 720)
+            .map_err(model_files::model_error)?;
+        let frame = Array3::zeros((letterbox.height_px, letterbox.width_px, 3));
         detector
-            .detect(&[Array3::zeros((size, size, 3)).view()])
+            .detect(&[frame.view()])
             .map_err(model_files::model_error)?;
         Ok(())
     }
 
     fn footprint_bytes(&self, call: &Call, inputs: &[Value]) -> Result<u64, OperatorError> {
         let video: &Video = inputs[0].get()?;
-        let info = probe(&video.path, &interrupt_of(&call.deadline))?;
-        Ok(footprint_bytes(&info, &self.request))
+        let interrupt = interrupt_of(&call.deadline);
+        Ok(footprint_bytes(&video.medium, &self.request, &interrupt)?)
     }
 
     fn apply(&self, call: &Call, inputs: &[Value]) -> Result<Outcome, OperatorError> {
         let video: &Video = inputs[0].get()?;
         let decoded = decode_with(
-            &video.path,
+            &video.medium,
             video.view,
             &self.request,
             &self.options,
@@ -206,13 +232,15 @@ impl Transform for DetectRegions {
                 ));
             }
         };
-        let mut regions = Vec::new();
-        if self.signals {
-            regions.extend(signals::find(frames, self.persistence));
-        }
-        if let Some(pool) = &self.detectors {
-            regions.extend(self.detect(call, pool, frames)?);
-        }
+        let model = match &self.detectors {
+            Some(pool) => Some(self.detect(call, pool, frames)?),
+            None => None,
+        };
+        let regions = match (self.signals, model) {
+            (true, Some(model)) => union(signals::look(frames, self.persistence), model),
+            (true, None) => signals::find(frames, self.persistence),
+            (false, model) => model.unwrap_or_default(),
+        };
         let (height, width, _) = frames.first().map_or((0, 0, 0), |frame| frame.dim());
         Ok(Outcome::value(Regions {
             width: width as u32,

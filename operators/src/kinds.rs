@@ -1,12 +1,12 @@
 //! What flows on the edges: the port kinds of the video operators, and the types behind their values.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use clipsieve_engine::operator::{OperatorError, PortKind};
 use serde_json::{Map, Value as Json, json};
+use tempfile::TempPath;
 
-use crate::media::{Clip, CropRect};
+use crate::media::{Clip, CropRect, EncodeOptions, Medium};
 
 /// A video file at hand: [`Video`].
 pub const VIDEO: PortKind = PortKind("video");
@@ -21,17 +21,45 @@ pub const CLIPS: PortKind = PortKind("clips");
 /// What a filter says: [`Verdict`].
 pub const VERDICT: PortKind = PortKind("verdict");
 
-/// A video file at hand, and how much of its frame is looked at.
+/// A video at hand, and how much of its frame is looked at.
 #[derive(Debug, Clone)]
 pub struct Video {
-    /// The local file.
-    pub path: PathBuf,
+    /// Its bytes: a local file, or a reader over a store.
+    pub medium: Medium,
     /// Where it came from, for people and rows: a path or URL.
     pub origin: String,
     /// The part of the display frame that later stages see; all of it if `None`.
     pub view: Option<CropRect>,
     /// What the crop stage did, if there was one.
     pub crop: Option<CropReport>,
+    /// The crop's file, if it is still to be encoded by the stage that decodes the video.
+    pub order: Option<Arc<CropOrder>>,
+}
+
+impl Video {
+    /// A video as it was found: all of its frame, nothing cropped.
+    pub fn new(medium: Medium, origin: impl Into<String>) -> Self {
+        Self {
+            medium,
+            origin: origin.into(),
+            view: None,
+            crop: None,
+            order: None,
+        }
+    }
+}
+
+/// A crop that is to be encoded in the same pass that decodes the video for its samplers.
+#[derive(Debug)]
+pub struct CropOrder {
+    /// The id of the stage that is to do it.
+    pub by: String,
+    /// The part of the display frame.
+    pub rect: CropRect,
+    /// The path of the file in its store; its extension names the container.
+    pub key: String,
+    /// How it is encoded.
+    pub options: EncodeOptions,
 }
 
 /// What a crop stage did with a video, as it stands in the row.
@@ -112,6 +140,8 @@ pub struct Decoded {
     pub duration_seconds: f64,
     /// For each different request, as the canonical text of the sampler's demand, its clips.
     pub clips: Vec<(String, Arc<Vec<Clip>>)>,
+    /// The crop that the pass encoded, if one was ordered; removed when nobody holds it any more.
+    pub crop: Option<Arc<TempPath>>,
 }
 
 impl Decoded {

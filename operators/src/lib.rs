@@ -5,6 +5,7 @@
 //! (what can be seen in frames without a model), and the few types they share: [`kinds`] for what flows on the edges,
 //! [`demand`] for what samplers ask of the decoder.
 
+pub mod connect;
 pub mod demand;
 pub mod kinds;
 pub mod media;
@@ -14,9 +15,12 @@ pub mod signals;
 pub mod stores;
 pub mod tables;
 
+mod json;
+mod model_cache;
 mod model_files;
 mod sampling;
 mod template;
+mod uploads;
 mod videos;
 
 pub mod aggregate;
@@ -30,6 +34,7 @@ pub mod measure;
 pub mod read_table;
 pub mod reverse;
 pub mod sample;
+pub mod upload;
 pub mod windows;
 pub mod write_table;
 
@@ -54,10 +59,11 @@ pub fn registry() -> Registry {
             &write_table::WRITE_TABLE,
         ],
         ResourceChecks {
-            model: model_files::facts,
+            model: model_files::model,
             store: stores::check_settings,
         },
     )
+    .continued(crop_upload::UPLOAD_BEHIND_DECODE)
 }
 
 /// What `device: auto` means for the process with this rank on its machine: `cuda:N` if there is a GPU that libtorch can

@@ -421,8 +421,9 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use clipsieve_engine::observe::Tally;
     use clipsieve_engine::operator::{
-        Deadline, Item, Models, ParamValue, Placement, PortKind, Row, Stores,
+        Deadline, Disk, Item, Models, ParamValue, Placement, PortKind, Row, Stores,
     };
     use ndarray::Array3;
 
@@ -477,6 +478,8 @@ mod tests {
                 wishes: &[],
                 placement: &placement,
                 scratch: Path::new(""),
+                disk: &Disk::unbounded(),
+                tally: &Tally::default(),
             })
         })?;
         let Operator::Transform(operator) = operator else {

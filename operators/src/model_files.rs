@@ -1,17 +1,19 @@
 //! What the operators that run models share: checks of model folders, pools on a device, errors.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clipsieve_engine::operator::{
-    BuildContext, Call, ErrorKind, Fallback, Finding, OperatorError, ParamSpec, ParamType, Setting,
+    BuildContext, Call, ErrorKind, Fallback, Finding, Model, OperatorError, ParamSpec, ParamType,
+    Setting, Stores,
 };
 use clipsieve_models::{
     Device, DeviceChoice, ModelConfig, ModelError, Network, Pool, PoolError, Precision, set_threads,
 };
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use crate::kinds::rounded;
+use crate::model_cache::folder_of;
 
 /// Parameter `precision` of an operator that runs a model.
 pub const PRECISION_PARAM: ParamSpec = ParamSpec {
@@ -22,12 +24,14 @@ pub const PRECISION_PARAM: ParamSpec = ParamSpec {
     doc: "Arithmetic of the network; probabilities are f32 whatever it is.",
 };
 
-/// What a model's `config.json` says, for plans and for the operators' demands.
+/// A model at an address, and what its `config.json` says, for plans and for the operators' demands. One that lies in a
+/// store is brought into the cache.
 ///
 /// # Errors
-/// Why the folder is no model.
-pub fn facts(folder: &Path) -> Result<Json, String> {
-    let config = ModelConfig::read(folder).map_err(|error| error.to_string())?;
+/// Why there is no model.
+pub fn model(address: &str, stores: &Stores) -> Result<Model, String> {
+    let (path, store) = folder_of(address, stores)?;
+    let config = ModelConfig::read(&path).map_err(|error| error.to_string())?;
     let mut facts = json!({ "architecture": config.model_type(), "labels": config.labels });
     match &config.network {
         Network::VJepa2 {
@@ -42,7 +46,7 @@ pub fn facts(folder: &Path) -> Result<Json, String> {
         }
         Network::Yolov8(sizes) => facts["size"] = json!(sizes.size_px),
     }
-    Ok(facts)
+    Ok(Model { path, facts, store })
 }
 
 /// A finding if a model is not of the architecture that an operator runs.

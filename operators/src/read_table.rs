@@ -5,23 +5,29 @@ use clipsieve_engine::operator::{
     ParamType, PortKind, Ports, Setting, Signature, Source, SourceRow,
 };
 
-use crate::tables::{self, InputRow};
+use crate::tables::{self, InputRow, Reading};
 
 /// Reads the rows of a table, a folder, a glob or one video.
 pub static READ_TABLE: OperatorSpec = OperatorSpec {
     name: "read_table",
     summary: "reads input rows from a table, a folder, a glob or a video file",
     doc: "\
-The rows `{video_id, oss_bucket, video_path, video_tag, info}` come from a table of JSON lines (`.jsonl`, `.ndjson`), read \
-as a stream. `info` is a JSON object or text that holds one; all other columns pass through to the result row. Empty lines \
-are skipped.
+The rows `{video_id, oss_bucket, video_path, video_tag, info}` come from a table: JSON lines (`.jsonl`, `.ndjson`), CSV \
+with a header (`.csv`, `.tsv`) or Parquet (`.parquet`, `.parq`), read as a stream. `info` is a JSON object or text that \
+holds one; all other columns pass through to the result row. `also` names further tables, read one after another.
 
 A folder is searched with the folders in it, a glob (`clips/**/*.mp4`) matches paths, and a video file is a row by itself. \
 Hidden files are left out and the order is that of the paths. `video_id` is then the file's name without its extension, or \
-its path below the folder where two names are the same.
+its path below the folder where two names are the same. A folder or a glob without videos gives the rows of the tables in \
+it (`day/*.parquet`). `store://NAME/PATH` is any of this in the store of that name.
 
-A row without a `video_path`, a broken `info`, or a line that is no JSON object (or is longer than 64 MiB) is no reason to \
-stop: its result row says what is wrong, with the line. Nothing to read at all stops the job before it starts.",
+`odps://PROJECT/TABLE/ds=20250115` is a table of ODPS (MaxCompute), or a partition of it. Its service is that of \
+`ODPS_ENDPOINT`; the key is taken from `ODPS_ACCESS_ID` and `ODPS_ACCESS_KEY` or from `ALIBABA_CLOUD_ACCESS_KEY_ID` and \
+`ALIBABA_CLOUD_ACCESS_KEY_SECRET`. docs/tables.md tells more.
+
+A row without a `video_path`, a broken `info`, a line that is no JSON object (or is longer than 64 MiB), or one with more \
+or fewer values than the header is no reason to stop: its result row says what is wrong, with the line. Nothing to read \
+at all stops the job before it starts.",
     example: "videos: { op: read_table, with: { uri: clips.jsonl } }",
     ports: Ports::Fixed(&[Signature {
         inputs: &[],
@@ -33,7 +39,14 @@ stop: its result row says what is wrong, with the line. Nothing to read at all s
             ty: ParamType::Uri,
             fallback: Fallback::Required,
             unit: None,
-            doc: "A folder of videos, a glob, a video, or a table (`.jsonl`, `.ndjson`). A relative one starts at the working directory.",
+            doc: "A folder of videos, a glob, a video, or a table (`.jsonl`, `.csv`, `.parquet` …). A relative one starts at the working directory.",
+        },
+        ParamSpec {
+            name: "also",
+            ty: ParamType::List(&ParamType::Uri),
+            fallback: Fallback::Is("[]"),
+            unit: None,
+            doc: "More of the same, read after the first in this order.",
         },
         ParamSpec {
             name: "limit",
@@ -45,6 +58,13 @@ stop: its result row says what is wrong, with the line. Nothing to read at all s
             unit: Some("rows"),
             doc: "Stops after so many rows, for trials; all rows if it is not given.",
         },
+        ParamSpec {
+            name: "endpoint",
+            ty: ParamType::Text,
+            fallback: Fallback::Absent,
+            unit: None,
+            doc: "The ODPS service, if it is not that of `ODPS_ENDPOINT`.",
+        },
     ],
     executor: Executor::Io,
     concurrency: 1,
@@ -54,18 +74,29 @@ stop: its result row says what is wrong, with the line. Nothing to read at all s
 };
 
 fn check(setting: &Setting<'_>) -> Vec<Finding> {
-    tables::check_uri(setting.params.text("uri"))
-        .err()
-        .map(|message| Finding::param("uri", message))
-        .into_iter()
+    let params = setting.params;
+    let first = std::iter::once(("uri", params.text("uri")));
+    let also = params.texts("also").into_iter().map(|uri| ("also", uri));
+    first
+        .chain(also)
+        .filter_map(|(name, uri)| Some(Finding::param(name, tables::check_uri(uri).err()?)))
         .collect()
 }
 
 fn build(ctx: &BuildContext<'_>) -> Result<Operator, OperatorError> {
     let params = ctx.setting.params;
+    let mut uris = vec![params.text("uri")];
+    uris.extend(params.texts("also"));
+    let limit = params.opt_int("limit").map(|limit| limit as u64);
+    let reading = Reading {
+        stores: ctx.setting.stores,
+        endpoint: params.opt_text("endpoint"),
+        limit,
+        scratch: ctx.scratch,
+    };
     Ok(Operator::Source(Box::new(ReadTable {
-        rows: tables::open(params.text("uri"))?,
-        left: params.opt_int("limit").map(|limit| limit as u64),
+        rows: tables::open_all(&uris, &reading)?,
+        left: limit,
     })))
 }
 

@@ -51,11 +51,23 @@ impl Template {
     /// # Errors
     /// `BadInput` naming a column that is missing or holds no text or number.
     pub fn fill(&self, row: &Row) -> Result<String, OperatorError> {
+        self.fill_with(row, &[])
+    }
+
+    /// As [`fill`](Template::fill), with names that are none of the row's.
+    ///
+    /// # Errors
+    /// As [`fill`](Template::fill).
+    pub fn fill_with(&self, row: &Row, own: &[(&str, &str)]) -> Result<String, OperatorError> {
         let mut text = String::new();
         for part in &self.0 {
             match part {
                 Part::Text(fixed) => text.push_str(fixed),
                 Part::Column(column) => {
+                    if let Some((_, value)) = own.iter().find(|(name, _)| name == column) {
+                        text.push_str(value);
+                        continue;
+                    }
                     let value = match row.0.get(column) {
                         Some(serde_json::Value::String(value)) if !value.is_empty() => {
                             value.clone()

@@ -8,16 +8,27 @@ use clipsieve_engine::operator::{
     ParamSpec, ParamType, PortKind, Ports, Setting, Signature, Sink,
 };
 
-use crate::tables::{self, Machine, ResultRow, RowWriter};
+use clipsieve_odps::UploadOptions;
+
+use crate::tables::{self, Machine, ResultRow, RowWriter, Writing};
 
 /// Writes result rows to a table.
 pub static WRITE_TABLE: OperatorSpec = OperatorSpec {
     name: "write_table",
     summary: "writes result rows to a table",
     doc: "\
-The table is one JSON object a line (`.jsonl`, `.ndjson`), in the order in which the rows are done. It is written beside \
-its final place, as `NAME.partial-PROCESS-…`, and takes its name when all rows are in: until then, and if the job fails, \
-an older table stays as it was. Folders that are missing are made. `-` writes to standard output as rows come.
+The table is JSON lines (`.jsonl`, `.ndjson`), CSV with a header (`.csv`, `.tsv`) or Parquet (`.parquet`, `.parq`), with \
+the rows in the order in which they are done. It is written beside its final place, as `NAME.partial-PROCESS-…`, and takes \
+its name when all rows are in: until then, and if the job fails, an older table stays as it was. Folders that are missing \
+are made. `-` writes JSON lines to standard output as rows come.
+
+A CSV or a Parquet has all columns that any row has. Columns of a Parquet are typed by their values; `info`, `result_info` \
+and all else that is nested stand there as JSON text. The rows of such a table wait on disk, in its folder, until all are in.
+
+`store://NAME/PATH` is a file in the store of that name, `odps://PROJECT/TABLE/ds=20250115` a table of ODPS or a partition \
+of it: its rows become visible all at once, in one commit. The table needs the columns of a result row as `string`; the \
+others that a row has are left out where the table does not have them. `read_table` tells where the service and the key \
+come from.
 
 An item whose last stage failed has a row too, with `result_info.succeed` \"false\" and the stage, the error and the \
 attempts; when work on it began is not known here, so `start_time` and `avg_cost` are null.",
@@ -26,13 +37,36 @@ attempts; when work on it began is not known here, so `start_time` and `avg_cost
         inputs: &[PortKind::DOCUMENT],
         output: None,
     }]),
-    params: &[ParamSpec {
-        name: "uri",
-        ty: ParamType::Uri,
-        fallback: Fallback::Required,
-        unit: None,
-        doc: "The table (`.jsonl`, `.ndjson`), or `-` for standard output. A relative path starts at the working directory.",
-    }],
+    params: &[
+        ParamSpec {
+            name: "uri",
+            ty: ParamType::Uri,
+            fallback: Fallback::Required,
+            unit: None,
+            doc: "The table (`.jsonl`, `.csv`, `.parquet` …), or `-` for standard output. A relative path starts at the working directory.",
+        },
+        ParamSpec {
+            name: "overwrite",
+            ty: ParamType::Bool,
+            fallback: Fallback::Is("false"),
+            unit: None,
+            doc: "Rows of an ODPS table or partition are replaced, and not added to. Files always are.",
+        },
+        ParamSpec {
+            name: "create_partition",
+            ty: ParamType::Bool,
+            fallback: Fallback::Is("true"),
+            unit: None,
+            doc: "A partition of an ODPS table that is missing is made.",
+        },
+        ParamSpec {
+            name: "endpoint",
+            ty: ParamType::Text,
+            fallback: Fallback::Absent,
+            unit: None,
+            doc: "The ODPS service, if it is not that of `ODPS_ENDPOINT`.",
+        },
+    ],
     executor: Executor::Io,
     concurrency: 1,
     check: Some(check),
@@ -41,7 +75,7 @@ attempts; when work on it began is not known here, so `start_time` and `avg_cost
 };
 
 fn check(setting: &Setting<'_>) -> Vec<Finding> {
-    tables::writable(setting.params.text("uri"))
+    tables::check_target(setting.params.text("uri"))
         .err()
         .map(|message| Finding::param("uri", message))
         .into_iter()
@@ -49,10 +83,20 @@ fn check(setting: &Setting<'_>) -> Vec<Finding> {
 }
 
 fn build(ctx: &BuildContext<'_>) -> Result<Operator, OperatorError> {
-    let uri = ctx.setting.params.text("uri");
+    let params = ctx.setting.params;
+    let uri = params.text("uri");
+    let writing = Writing {
+        stores: ctx.setting.stores,
+        endpoint: params.opt_text("endpoint"),
+        upload: UploadOptions {
+            overwrite: params.bool("overwrite"),
+            create_partition: params.bool("create_partition"),
+        },
+        scratch: ctx.scratch,
+    };
     Ok(Operator::Sink(Box::new(WriteTable {
         uri: uri.to_owned(),
-        writer: tables::create(uri)?,
+        writer: tables::create(uri, &writing)?,
         machine: Machine::this(),
     })))
 }

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clipsieve_operators::media::timeline::uniform_indices;
 use clipsieve_operators::media::{
-    CropRect, DecodeOptions, Fit, Interrupt, MediaError, decode, decode_with, footprint_bytes,
-    probe,
+    CropRect, DecodeOptions, Fit, Interrupt, MediaError, Medium, decode, decode_with,
+    footprint_bytes, probe,
 };
 use media_support::{assert_red_and_blue, decoded, fixture, number, numbers, whole, windows};
 
@@ -398,7 +398,8 @@ fn the_footprint_bounds_what_is_held() {
     ];
     let found = decoded(&fixture("plain.mp4"), &requests);
     let held: usize = found.statistics.frames_converted * 64 * 64 * 3;
-    let estimate = footprint_bytes(&found.info, &requests);
+    let medium = Medium::file(fixture("plain.mp4"));
+    let estimate = footprint_bytes(&medium, &requests, &Interrupt::never()).unwrap();
     assert!(
         held as u64 <= estimate && estimate < 4_000_000,
         "{held} {estimate}"

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clipsieve_operators::media::{
-    CropRect, EncodeOptions, Fit, Interrupt, MediaError, crop_to_file, decode, probe,
+    CropJob, CropRect, DecodeOptions, EncodeOptions, Fit, Interrupt, MediaError, crop_to_file,
+    decode, decode_and_crop, probe,
 };
 use media_support::{decoded, fixture, number, numbers, whole, windows};
 
@@ -209,6 +210,59 @@ fn what_cannot_be_written_is_refused_and_leaves_nothing_behind() {
         assert!(message.contains(expected), "{message}");
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_pass_that_encodes_gives_the_frames_and_the_file_of_two_passes() {
+    let folder = tempfile::tempdir().unwrap();
+    let requests = [whole(7, Fit::Native), windows(2.0, 1.0, 3, Fit::Native)];
+    for name in ["plain.mp4", "sound.mp4", "over_reported.mov", "odd.webm"] {
+        let (alone, along) = (
+            folder.path().join("alone.mp4"),
+            folder.path().join("along.mp4"),
+        );
+        let rect = CropRect { height: 32, ..TOP };
+        let rect = match probe(&fixture(name), &Interrupt::never()).unwrap().width {
+            width if width < rect.width => CropRect {
+                width: width & !1,
+                ..rect
+            },
+            _ => rect,
+        };
+        let written = crop(name, rect, &alone);
+        let job = CropJob {
+            rect,
+            out: along.clone(),
+            options: EncodeOptions::default(),
+        };
+        let never = Interrupt::never();
+        let options = DecodeOptions::default();
+        let (found, encoded) = decode_and_crop(
+            &fixture(name),
+            Some(rect),
+            &requests,
+            &options,
+            &job,
+            &never,
+        )
+        .unwrap();
+        let expected = decode(&fixture(name), Some(rect), &requests, &never).unwrap();
+        assert_eq!(written, encoded, "{name}");
+        assert_eq!(
+            std::fs::read(&alone).unwrap(),
+            std::fs::read(&along).unwrap(),
+            "{name}"
+        );
+        assert_eq!(found.frames_decoded, expected.frames_decoded, "{name}");
+        for (found, expected) in found
+            .clips
+            .iter()
+            .flatten()
+            .zip(expected.clips.iter().flatten())
+        {
+            assert!(found.frames == expected.frames, "{name}");
+        }
+    }
 }
 
 #[test]

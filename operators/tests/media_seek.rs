@@ -4,20 +4,27 @@
 mod media_support;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clipsieve_operators::media::{
-    DecodeOptions, Decoded, Fit, Interrupt, MediaError, Request, decode_with,
+    DecodeOptions, Decoded, Fit, Interrupt, MediaError, Medium, ReadSeek, Request, Stream,
+    decode_with,
 };
 use media_support::{fixture, numbers, whole, windows};
 
 fn decode(
-    path: &Path,
+    medium: impl Into<Medium>,
     requests: &[Request],
     seek: bool,
     threads: usize,
 ) -> Result<Decoded, MediaError> {
     let options = DecodeOptions { threads, seek };
-    decode_with(path, None, requests, &options, &Interrupt::never())
+    decode_with(medium, None, requests, &options, &Interrupt::never())
+}
+
+/// The file, of which nothing is read that its index knows.
+fn by_index(path: &Path) -> Medium {
+    Medium::file(path).read_whole_up_to(0)
 }
 
 const SMALL: Fit = Fit::ResizeShort {
@@ -26,10 +33,15 @@ const SMALL: Fit = Fit::ResizeShort {
 };
 
 /// Decodes both ways, and asserts that nothing tells the answers apart. Returns the one with seeking.
-fn same(path: &Path, requests: &[Request], threads: usize) -> Result<Decoded, MediaError> {
-    let name = path.display();
-    let full = decode(path, requests, false, threads);
-    let found = decode(path, requests, true, threads);
+fn same(
+    medium: impl Into<Medium>,
+    requests: &[Request],
+    threads: usize,
+) -> Result<Decoded, MediaError> {
+    let medium = medium.into();
+    let name = medium.name().display();
+    let full = decode(medium.name(), requests, false, threads);
+    let found = decode(&medium, requests, true, threads);
     let (full, found) = match (full, found) {
         (Ok(full), Ok(found)) => (full, found),
         (Err(full), Err(found)) => {
@@ -42,7 +54,7 @@ fn same(path: &Path, requests: &[Request], threads: usize) -> Result<Decoded, Me
     if threads > 1 && full.statistics.faults > 0 {
         // Threads may conceal damage differently each time: then there is nothing to compare with.
         let settled = (0..4).all(|_| {
-            let again = decode(path, requests, false, threads).unwrap();
+            let again = decode(medium.name(), requests, false, threads).unwrap();
             let mut pairs = full
                 .clips
                 .iter()
@@ -103,6 +115,7 @@ fn all_fixtures_give_the_same_with_and_without() {
         for requests in many_requests() {
             for threads in [1, 3] {
                 let _ = same(&path, &requests, threads);
+                let _ = same(by_index(&path), &requests, threads);
             }
         }
     }
@@ -116,9 +129,11 @@ fn extra_clips_give_the_same_with_and_without() {
     };
     for path in std::env::split_paths(&folders).flat_map(|folder| files_of(&folder)) {
         for (requests, threads) in many_requests().into_iter().zip([1, 2, 1, 3, 1]) {
-            match same(&path, &requests, threads) {
-                Ok(found) => println!("{}: {:?}", path.display(), found.statistics),
-                Err(error) => println!("{error}"),
+            for medium in [Medium::file(&path), by_index(&path)] {
+                match same(&medium, &requests, threads) {
+                    Ok(found) => println!("{}: {:?}", path.display(), found.statistics),
+                    Err(error) => println!("{error}"),
+                }
             }
         }
     }
@@ -134,6 +149,51 @@ fn groups_without_a_wanted_frame_are_left_out() {
         "{:?}",
         found.statistics
     );
+}
+
+/// A file in memory, as a store would hand it on.
+struct Stored(Vec<u8>);
+
+impl Stream for Stored {
+    fn reader(&self, _: &Interrupt) -> std::io::Result<Box<dyn ReadSeek>> {
+        Ok(Box::new(std::io::Cursor::new(self.0.clone())))
+    }
+}
+
+#[test]
+fn a_stream_is_read_only_where_its_index_says_that_it_matters() {
+    let path = fixture("groups.mp4");
+    let bytes = std::fs::read(&path).unwrap();
+    let length = bytes.len() as u64;
+    let requests = [whole(2, SMALL)];
+    let stored = Medium::stream("memory://groups.mp4", Arc::new(Stored(bytes)));
+    let found = decode(&stored.read_whole_up_to(0), &requests, true, 1).unwrap();
+    let full = decode(&path, &requests, false, 1).unwrap();
+    assert_eq!(full.clips[0][0].frames, found.clips[0][0].frames);
+    assert!(full.statistics.bytes_read >= length);
+    println!("{:?} of {length}", found.statistics);
+    assert!(found.statistics.packets_skipped > 190);
+}
+
+#[test]
+fn an_index_that_points_at_something_else_is_not_followed() {
+    // The sizes of two packets of the second group, exchanged: the bytes there are no packets any more.
+    let mut bytes = std::fs::read(fixture("groups.mp4")).unwrap();
+    let at = bytes.windows(4).position(|kind| kind == b"stsz").unwrap() + 16;
+    let size = |bytes: &[u8], sample: usize| {
+        u32::from_be_bytes(bytes[at + 4 * sample..][..4].try_into().unwrap())
+    };
+    let first = (30..50)
+        .find(|&sample| size(&bytes, sample) != size(&bytes, sample + 1))
+        .unwrap();
+    for byte in 0..4 {
+        bytes.swap(at + 4 * first + byte, at + 4 * first + 4 + byte);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("damaged.mp4");
+    std::fs::write(&path, bytes).unwrap();
+    let _ = same(by_index(&path), &[whole(48, SMALL)], 1);
+    let _ = same(&path, &[whole(48, SMALL)], 1);
 }
 
 #[test]

@@ -40,6 +40,7 @@ fn compiled(text: &str) -> Compiled {
         machine: Machine {
             cores: 4,
             memory_bytes: 8 << 30,
+            disk_bytes: 1 << 40,
             device: "cpu".to_string(),
         },
         processes: 1,
@@ -270,5 +271,70 @@ fn a_sampler_that_contradicts_its_model_is_refused_with_both_numbers() {
             && errors[0].contains("stages.clip.with.size"),
         "{}",
         errors[0]
+    );
+}
+
+#[test]
+fn the_upload_of_a_crop_follows_the_pass_that_encodes_it() {
+    let text = "\
+name: crops
+stores:
+  crops: { type: memory }
+stages:
+  videos: { op: read_table, with: { uri: clips } }
+  fetched: { op: fetch, from: videos }
+  regions: { op: detect_regions, from: fetched }
+  cropped: { op: crop_upload, from: [fetched, regions], with: { store: crops }, retry: { attempts: 5 } }
+  decoded: { op: decode, from: cropped }
+  clip: { op: sample, from: decoded }
+  measured: { op: measure, from: clip }
+  result: { op: aggregate, from: [regions, cropped, measured] }
+  table: { op: write_table, from: result, with: { uri: out.jsonl } }
+";
+    let taken_from = |text: &str, id: &str| -> Option<Vec<String>> {
+        let compiled = compiled(text);
+        let shown: Vec<&str> = compiled
+            .graph
+            .stages
+            .iter()
+            .map(|stage| &*stage.id)
+            .collect();
+        assert!(
+            !shown.contains(&"cropped.upload"),
+            "the file has no such stage"
+        );
+        let plan = compiled
+            .plan
+            .unwrap_or_else(|| panic!("{:?}", compiled.diagnostics));
+        let stage = plan.graph.node_weights().find(|stage| stage.id == id)?;
+        let names = stage
+            .inputs
+            .iter()
+            .map(|input| plan.graph[*input].id.clone());
+        Some(names.collect())
+    };
+    let upload = taken_from(text, "cropped.upload");
+    assert_eq!(
+        upload.as_deref(),
+        Some(&["cropped".to_owned(), "decoded".to_owned()][..])
+    );
+    assert_eq!(
+        taken_from(text, "result").as_ref().map(|from| &*from[1]),
+        Some("cropped.upload")
+    );
+    assert_eq!(
+        taken_from(text, "decoded"),
+        Some(vec!["cropped".to_owned()])
+    );
+    // Nothing to upload, or nobody who decodes behind the crop: one stage.
+    let bare = text
+        .replace(", with: { store: crops }", "")
+        .replace("stores:\n  crops: { type: memory }\n", "");
+    assert_eq!(taken_from(&bare, "cropped.upload"), None);
+    let before = text.replace("decode, from: cropped", "decode, from: fetched");
+    assert_eq!(taken_from(&before, "cropped.upload"), None);
+    assert_eq!(
+        taken_from(&before, "result").as_ref().map(|from| &*from[1]),
+        Some("cropped")
     );
 }

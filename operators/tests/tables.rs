@@ -8,9 +8,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clipsieve_engine::observe::Tally;
 use clipsieve_engine::operator::{
-    Answer, BuildContext, Call, Deadline, Delivered, Document, ErrorKind, Executor, Failure, Item,
-    Models, Operator, OperatorError, OperatorSpec, Outcome, ParamValue, Params, Placement,
+    Answer, BuildContext, Call, Deadline, Delivered, Disk, Document, ErrorKind, Executor, Failure,
+    Item, Models, Operator, OperatorError, OperatorSpec, Outcome, ParamValue, Params, Placement,
     PortKind, Row, Setting, Sink, Source, Store, Stores, Value,
 };
 use clipsieve_operators::aggregate::AGGREGATE;
@@ -65,18 +66,28 @@ fn build(
             threads: 1,
         },
         scratch,
+        disk: &Disk::unbounded(),
+        tally: &Tally::default(),
     })
 }
 
 fn source(values: &[(&'static str, ParamValue)]) -> Result<Box<dyn Source>, OperatorError> {
-    match build(&READ_TABLE, &params(values), &Stores::new(), Path::new("/"))? {
+    let mut params = params(values);
+    if params.get("also").is_none() {
+        params.insert("also", ParamValue::List(Vec::new()));
+    }
+    match build(&READ_TABLE, &params, &Stores::new(), Path::new("/"))? {
         Operator::Source(source) => Ok(source),
         _ => panic!("not a source"),
     }
 }
 
 fn sink(uri: &Path) -> Result<Box<dyn Sink>, OperatorError> {
-    let params = params(&[("uri", text(uri))]);
+    let params = params(&[
+        ("uri", text(uri)),
+        ("overwrite", ParamValue::Bool(false)),
+        ("create_partition", ParamValue::Bool(true)),
+    ]);
     match build(&WRITE_TABLE, &params, &Stores::new(), Path::new("/"))? {
         Operator::Sink(sink) => Ok(sink),
         _ => panic!("not a sink"),
@@ -103,7 +114,8 @@ async fn run(input: &Path, output: &Path, tiers: &[&str], stores: &Stores) -> Ve
     let scratch = tempfile::tempdir().unwrap();
     let mut source = source(&[("uri", text(input))]).unwrap();
     let tiers = tiers.iter().map(text).collect();
-    let tiers = params(&[("tiers", ParamValue::List(tiers))]);
+    let compare = ("compare", ParamValue::Bool(true));
+    let tiers = params(&[("tiers", ParamValue::List(tiers)), compare]);
     let Operator::AsyncTransform(fetch) = build(&FETCH, &tiers, stores, scratch.path()).unwrap()
     else {
         panic!("not waiting work")
@@ -292,6 +304,39 @@ fn a_limit_reads_so_many_rows() {
 }
 
 #[test]
+fn several_tables_of_any_format_are_read_as_one_and_bad_rows_say_where() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(
+        path("a.jsonl"),
+        "{\"video_path\": \"a\"}\n{\"video_path\": 5}\n",
+    )
+    .unwrap();
+    fs::write(path("b.csv"), "video_path,info\nb,{oops\nb\n,{}\n").unwrap();
+    let mut source = source(&[
+        ("uri", text(path("a.jsonl"))),
+        ("also", ParamValue::List(vec![text(path("b.csv"))])),
+    ])
+    .unwrap();
+    assert_eq!(source.total_rows(), Some(5));
+    let mut told = Vec::new();
+    while let Some(row) = source.next_row().unwrap() {
+        told.push(row.problem.map_or(String::new(), |problem| problem.message));
+    }
+    let expected = [
+        "",
+        "column `video_path` must be text, this is a number",
+        "column `info` holds text that is not JSON",
+        "b.csv: 1 value, and the header names 2 columns",
+        "column `video_path` is empty",
+    ];
+    assert_eq!(told.len(), expected.len());
+    for (told, expected) in told.iter().zip(expected) {
+        assert!(told.contains(expected), "{told:?} has no {expected:?}");
+    }
+}
+
+#[test]
 fn nothing_to_read_stops_the_job() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("notes.txt"), "").unwrap();
@@ -300,7 +345,7 @@ fn nothing_to_read_stops_the_job() {
         (folder.path().to_str().unwrap(), "holds no videos"),
         (
             folder.path().join("*.mp4").to_str().unwrap(),
-            "no video matches",
+            "no video and no table matches",
         ),
         (
             folder.path().join("notes.txt").to_str().unwrap(),
@@ -351,12 +396,13 @@ fn a_sink_that_is_dropped_leaves_the_old_table() {
 
 #[test]
 fn what_the_file_says_wrong_is_found_before_anything_is_touched() {
-    let uri = |uri: &str| params(&[("uri", text(uri))]);
+    let uri = |uri: &str| params(&[("uri", text(uri)), ("also", ParamValue::List(Vec::new()))]);
     assert!(findings(&READ_TABLE, &uri("no/such/folder"), &[]).is_empty());
-    assert!(findings(&READ_TABLE, &uri("oss://b/t"), &[])[0].contains("not supported"));
+    assert!(findings(&READ_TABLE, &uri("ftp://b/t"), &[])[0].contains("not supported"));
     assert!(findings(&WRITE_TABLE, &uri("-"), &[]).is_empty());
     assert!(findings(&WRITE_TABLE, &uri("new/rows.jsonl"), &[]).is_empty());
-    assert!(findings(&WRITE_TABLE, &uri("rows.csv"), &[])[0].contains(".jsonl, .ndjson"));
+    assert!(findings(&WRITE_TABLE, &uri("rows.parquet"), &[]).is_empty());
+    assert!(findings(&WRITE_TABLE, &uri("rows.xls"), &[])[0].contains(".jsonl, .ndjson"));
     let tiers =
         |names: &[&str]| params(&[("tiers", ParamValue::List(names.iter().map(text).collect()))]);
     assert!(findings(&FETCH, &tiers(&["a", "b"]), &[]).is_empty());

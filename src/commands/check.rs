@@ -1,8 +1,9 @@
-//! `clipsieve check`: everything that is wrong with a pipeline file.
+//! `clipsieve check`: everything that is wrong with a pipeline file, and with the stores it names.
 
 use std::io::{self, IsTerminal};
 
 use clipsieve_engine::operator::Registry;
+use clipsieve_operators::connect::{Connection, connect};
 use serde_json::json;
 
 use super::{Exit, output, pipeline, snippets};
@@ -20,15 +21,23 @@ pub fn run(arguments: &Check, registry: &Registry) -> io::Result<Exit> {
             return Ok(Exit::Usage);
         }
     };
-    let sound = loaded.compiled.plan.is_some();
+    let plan = loaded.compiled.plan.as_ref();
+    let connections = match plan {
+        Some(plan) if arguments.connect => connect(plan),
+        _ => Vec::new(),
+    };
     let text = match arguments.format {
         TextOrJson::Json => {
-            let found = json!({ "pipeline": loaded.name, "sound": sound, "diagnostics": loaded.compiled.diagnostics });
+            let mut found = json!({ "pipeline": loaded.name, "sound": plan.is_some(), "diagnostics": loaded.compiled.diagnostics });
+            if arguments.connect {
+                found["stores"] = json!(connections);
+            }
             format!("{found:#}\n")
         }
         TextOrJson::Text => {
             let mut text = snippets::render(&loaded, io::stdout().is_terminal());
-            if let Some(plan) = &loaded.compiled.plan {
+            text.extend(connections.iter().map(line));
+            if let Some(plan) = plan {
                 text.push_str(&format!(
                     "{}: sound, {} stages\n",
                     loaded.name,
@@ -39,5 +48,15 @@ pub fn run(arguments: &Check, registry: &Registry) -> io::Result<Exit> {
         }
     };
     output::print(&text)?;
-    Ok(if sound { Exit::Done } else { Exit::Usage })
+    let usable = connections.iter().all(|connection| connection.usable);
+    Ok(match plan {
+        None => Exit::Usage,
+        Some(_) if !usable => Exit::Died,
+        Some(_) => Exit::Done,
+    })
+}
+
+fn line(connection: &Connection) -> String {
+    let mark = if connection.usable { "" } else { "error: " };
+    format!("{mark}store `{}`: {}\n", connection.store, connection.told)
 }

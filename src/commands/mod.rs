@@ -1,6 +1,7 @@
 //! The subcommands, one file each, and what they share.
 
 pub mod check;
+pub mod evaluate;
 pub mod graph;
 pub mod operators;
 pub mod output;

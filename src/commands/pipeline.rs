@@ -68,8 +68,24 @@ fn this_machine(local_rank: usize) -> Machine {
     Machine {
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         memory_bytes: memory_bytes(),
+        disk_bytes: free_disk_bytes(&std::env::temp_dir()),
         device: clipsieve_operators::default_device(local_rank),
     }
+}
+
+/// Bytes that are free on the disk of a folder.
+fn free_disk_bytes(folder: &std::path::Path) -> u64 {
+    use std::os::unix::ffi::OsStrExt;
+    let Ok(path) = std::ffi::CString::new(folder.as_os_str().as_bytes()) else {
+        return 0;
+    };
+    // SAFETY: a struct of numbers, for which zero is a value.
+    let mut about: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: `path` ends with NUL, and `about` is written before it is read.
+    if unsafe { libc::statvfs(path.as_ptr(), &mut about) } != 0 {
+        return 0;
+    }
+    about.f_bavail.saturating_mul(about.f_frsize)
 }
 
 /// Memory of this machine or of the container it is, in bytes.

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::sync::Arc;
 
 use clipsieve_engine::observe::Observer;
-use clipsieve_engine::operator::Registry;
+use clipsieve_engine::operator::{ParamValue, Registry};
 use clipsieve_engine::plan::Plan;
 use clipsieve_engine::run::cluster::{self, Member};
 use clipsieve_engine::run::{RunError, RunOptions, RunReport, run as run_plan};
@@ -38,9 +38,12 @@ pub fn run(arguments: &Run, registry: &Registry) -> io::Result<Exit> {
             output::tell(findings.trim_end());
         }
     }
-    let Some(plan) = loaded.compiled.plan else {
+    let Some(mut plan) = loaded.compiled.plan else {
         return Ok(Exit::Usage);
     };
+    if let Some(limit) = arguments.limit {
+        limit_rows(&mut plan, limit);
+    }
     if plan.processes > 1 && member.is_none() {
         return Ok(
             match cluster::launch(plan.processes, &std::env::temp_dir()) {
@@ -94,6 +97,20 @@ fn work(arguments: &Run, plan: &Plan, member: Option<Member>) -> io::Result<Exit
     Ok(Exit::Done)
 }
 
+/// Has the source read at most so many rows.
+fn limit_rows(plan: &mut Plan, limit: i64) {
+    for stage in plan.graph.node_weights_mut() {
+        let has_limit = stage.spec.params.iter().any(|param| param.name == "limit");
+        if stage.spec.is_source() && has_limit {
+            let limit = stage
+                .params
+                .opt_int("limit")
+                .map_or(limit, |own| own.min(limit));
+            stage.params.insert("limit", ParamValue::Int(limit));
+        }
+    }
+}
+
 /// Whether the rows themselves go to stdout: the summary must then stay out of them.
 fn writes_to_stdout(plan: &Plan) -> bool {
     plan.graph
@@ -113,10 +130,24 @@ fn summary(report: &RunReport) -> String {
         "{} rows in {seconds:.1} s: {} succeeded, {} failed\n",
         report.rows_read, report.succeeded, report.failed
     );
+    for stage in &report.stages {
+        if let Some(counts) = counts(&stage.tally) {
+            text.push_str(&format!("{}: {counts}\n", stage.id));
+        }
+    }
     for output in &report.outputs {
         text.push_str(&format!("rows are in {output}\n"));
     }
     text
+}
+
+/// `310 from disk, 0 from oss`: what a stage counted, if it counted anything at all.
+fn counts(tally: &[(String, u64)]) -> Option<String> {
+    if tally.iter().all(|(_, count)| *count == 0) {
+        return None;
+    }
+    let counts = tally.iter().map(|(name, count)| format!("{count} {name}"));
+    Some(counts.collect::<Vec<_>>().join(", "))
 }
 
 fn as_json(report: &RunReport) -> serde_json::Value {
@@ -134,6 +165,7 @@ fn as_json(report: &RunReport) -> serde_json::Value {
                 "busy_seconds": stage.busy.as_secs_f64(),
                 "queued_seconds": stage.queued.as_secs_f64(),
                 "longest_seconds": stage.longest.as_secs_f64(),
+                "counts": stage.tally.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
             })
         })
         .collect();
@@ -143,6 +175,7 @@ fn as_json(report: &RunReport) -> serde_json::Value {
         "failed": report.failed,
         "seconds": report.elapsed.as_secs_f64(),
         "memory_peak_bytes": report.memory_peak_bytes,
+        "disk_peak_bytes": report.disk_peak_bytes,
         "outputs": report.outputs,
         "stages": stages,
     })

@@ -1,8 +1,9 @@
 //! `clipsieve show`: result rows as a table for people.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io;
 
+use clipsieve_engine::operator::{Row, Stores};
+use clipsieve_operators::tables::{self, Reading};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table};
 use serde_json::{Map, Value as Json};
@@ -18,19 +19,15 @@ const PIPED_WIDTH: u16 = 100;
 /// # Errors
 /// Trouble with stdout.
 pub fn run(arguments: &Show) -> io::Result<Exit> {
-    let opened = match std::fs::metadata(&arguments.rows) {
-        Ok(about) if about.is_dir() => Err(io::Error::other("it is a folder")),
-        _ => File::open(&arguments.rows),
+    let reading = Reading {
+        stores: &Stores::new(),
+        endpoint: None,
+        limit: None,
+        scratch: &std::env::temp_dir(),
     };
-    let file = match opened {
-        Ok(file) => file,
-        Err(error) => {
-            output::tell(&format!(
-                "error: cannot read {}: {error}",
-                arguments.rows.display()
-            ));
-            return Ok(Exit::Usage);
-        }
+    let mut rows = match tables::open(&arguments.rows, &reading) {
+        Ok(rows) => rows,
+        Err(error) => return Ok(refuse(&error.message)),
     };
     let mut table = Table::new();
     table
@@ -40,29 +37,44 @@ pub fn run(arguments: &Show) -> io::Result<Exit> {
         table.set_width(PIPED_WIDTH);
     }
     table.set_header(["video", "frame", "verdicts"]);
-    for (index, line) in BufReader::new(file).lines().enumerate() {
-        let row = match line
-            .map_err(|error| error.to_string())
-            .and_then(|line| result_row(&line))
-        {
-            Ok(row) => row,
-            Err(error) => {
-                output::tell(&format!(
-                    "error: {}:{}: not a result row: {error}",
-                    arguments.rows.display(),
-                    index + 1
-                ));
-                return Ok(Exit::Usage);
+    for number in 1_u64.. {
+        let row = match rows.next_row() {
+            Ok(None) => break,
+            Ok(Some(read)) => match read.problem {
+                Some(problem) => Err(problem.message),
+                None => result_row(read.row),
+            },
+            Err(error) => return Ok(refuse(&error.message)),
+        };
+        match row {
+            Ok(row) => table.add_row([text(&row, "/video_id"), frame(&row), verdicts(&row)]),
+            Err(why) => {
+                return Ok(refuse(&format!(
+                    "row {number} of {} is no result row: {why}",
+                    arguments.rows
+                )));
             }
         };
-        table.add_row([text(&row, "/video_id"), frame(&row), verdicts(&row)]);
     }
     output::print(&format!("{table}\n"))?;
     Ok(Exit::Done)
 }
 
-fn result_row(line: &str) -> Result<Json, String> {
-    let row: Json = serde_json::from_str(line).map_err(|error| error.to_string())?;
+fn refuse(why: &str) -> Exit {
+    output::tell(&format!("error: {why}"));
+    Exit::Usage
+}
+
+/// A row as it was before a table made JSON text of what is nested in it.
+fn result_row(mut row: Row) -> Result<Json, String> {
+    for column in ["info", "result_info"] {
+        if let Some(Json::String(text)) = row.0.get(column) {
+            let nested = serde_json::from_str(text)
+                .map_err(|error| format!("its `{column}` is not JSON: {error}"))?;
+            row.0.insert(column.to_owned(), nested);
+        }
+    }
+    let row = Json::Object(row.0);
     match row.pointer("/result_info/succeed") {
         Some(_) => Ok(row),
         None => Err("it has no `result_info.succeed`".to_string()),

@@ -1,7 +1,7 @@
 //! Diagnostics with the lines they are about.
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
-use clipsieve_engine::pipeline::{Diagnostic, Severity};
+use clipsieve_engine::pipeline::{Code, Diagnostic, Severity};
 
 use super::pipeline::Loaded;
 
@@ -36,6 +36,7 @@ fn report<'a>(found: &'a Diagnostic, loaded: &'a Loaded) -> Group<'a> {
     let mut group = Group::with_title(level.primary_title(message).id(found.code.as_str()));
     if let Some(range) = found
         .location
+        .filter(|at| !holds_a_secret(at.line, loaded))
         .and_then(|at| bytes_of(&loaded.text, at.line, at.column, at.length))
     {
         group = group.element(
@@ -48,6 +49,13 @@ fn report<'a>(found: &'a Diagnostic, loaded: &'a Loaded) -> Group<'a> {
         group = group.element(Level::HELP.message(help));
     }
     group
+}
+
+/// Whether this line of the file must not be shown: a diagnostic says that a secret stands there.
+fn holds_a_secret(line: usize, loaded: &Loaded) -> bool {
+    loaded.compiled.diagnostics.iter().any(|found| {
+        found.code == Code::SecretInFile && found.location.is_some_and(|at| at.line == line)
+    })
 }
 
 /// `3 errors, 1 warning`

@@ -25,6 +25,21 @@ pub fn clipsieve<S: AsRef<std::ffi::OsStr>>(
         .expect("the program starts")
 }
 
+/// Runs `clipsieve` with these environment variables beside those of the test.
+pub fn clipsieve_with<S: AsRef<std::ffi::OsStr>>(
+    folder: &Path,
+    arguments: &[S],
+    environment: &[(&str, &str)],
+) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_clipsieve"))
+        .args(arguments)
+        .current_dir(folder)
+        .env_remove("CLIPSIEVE_LOG")
+        .envs(environment.iter().copied())
+        .output()
+        .expect("the program starts")
+}
+
 /// Runs `clipsieve` and asserts its exit code; returns stdout.
 pub fn expect(code: i32, folder: &Path, arguments: &[&str]) -> String {
     let output = clipsieve(folder, arguments);

@@ -178,7 +178,10 @@ impl<'a> Draft<'a> {
     /// The graph to look at. The diagnostics have to be complete.
     pub fn logical(&self) -> LogicalGraph {
         let text = |node: &Option<Node>| Some(node.as_ref()?.label()?.to_string());
-        let stages = self.stages.iter().map(|stage| LogicalStage {
+        // As it was written: what a pass split is one stage again.
+        let written = |stage: usize| self.stages[stage].rest_of.unwrap_or(stage);
+        let stages = self.stages.iter().filter(|stage| stage.rest_of.is_none());
+        let stages = stages.map(|stage| LogicalStage {
             id: stage.key.text.clone(),
             op: text(&stage.op).unwrap_or_default(),
             spec: stage.spec,
@@ -187,7 +190,7 @@ impl<'a> Draft<'a> {
                 .iter()
                 .map(|input| LogicalInput {
                     name: input.name.clone(),
-                    stage: input.stage,
+                    stage: input.stage.map(written),
                 })
                 .collect(),
             output: stage.output,

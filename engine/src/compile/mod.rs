@@ -18,12 +18,14 @@ mod place;
 mod prune;
 mod resolve;
 mod shape;
+mod split;
 mod stage;
 mod substitute;
 mod typed;
 mod types;
 
 use draft::Draft;
+pub use nearest::nearest;
 
 use crate::operator::Registry;
 use crate::pipeline::Diagnostic;
@@ -61,6 +63,8 @@ pub struct Machine {
     pub cores: usize,
     /// Bytes of memory.
     pub memory_bytes: u64,
+    /// Bytes that are free on the disk of temporary files.
+    pub disk_bytes: u64,
     /// What `device: auto` means on it: `cpu` or `cuda:0`.
     pub device: String,
 }
@@ -96,6 +100,7 @@ const PASSES: &[Pass] = &[
     check::check,
     prune::prune,
     demand::demand,
+    split::split,
     place::place,
 ];
 

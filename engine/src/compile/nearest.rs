@@ -2,7 +2,7 @@ use strsim::damerau_levenshtein;
 
 /// The known name that a misspelt one is most likely meant to be: at most a third of its letters differ, and never more
 /// than three. Of equally near names the first one.
-pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Distances are quadratic in length; a name as long as this is none.
     if name.chars().count() > 100 {
         return None;

@@ -21,6 +21,8 @@ use super::stage::StageDraft;
 
 /// Items that a stage waiting for disks and networks works on at once, if neither file nor operator says.
 const IO_CONCURRENCY: usize = 16;
+/// Bytes of disk that a run takes at most, if the file does not say and so much is free.
+const DISK_BYTES: u64 = 180_000_000_000;
 /// Smallest memory bound that is not a slip of the pen.
 const MEMORY_MIN_BYTES: u64 = 1_000_000;
 
@@ -46,12 +48,15 @@ fn bounds(draft: &mut Draft<'_>, processes: usize) -> Option<(Limits, Threads)> 
     let machine = &draft.options.machine;
     let cores = (machine.cores / processes).max(1);
     let memory = machine.memory_bytes / 4 / processes as u64;
+    // What is free is shared with logs, tables and whoever else writes there.
+    let disk = DISK_BYTES.min(machine.disk_bytes / 5 * 4) / processes as u64;
     let cpu = count(&values, "cpu_threads").unwrap_or(cores);
     let limits = Limits {
         items: count(&values, "items").unwrap_or((2 * cpu).max(4)),
         memory_bytes: values
             .opt_bytes("memory")
             .unwrap_or(memory.max(MEMORY_MIN_BYTES)),
+        disk_bytes: values.opt_bytes("disk").unwrap_or(disk),
         item_timeout: values.duration("item_timeout"),
         epoch_rows: count(&values, "epoch_rows").unwrap_or(1),
         open_epochs: count(&values, "open_epochs").unwrap_or(1),

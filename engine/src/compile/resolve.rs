@@ -4,7 +4,7 @@
 //! has its operator, if there is one of that name, and its parameters with defaults filled in, if all of them are sound and
 //! all models and stores they name can be used. How stages are wired is not looked at.
 
-use crate::operator::{Model, ParamSpec, ParamType, ParamValue, Store};
+use crate::operator::{ParamSpec, ParamType, ParamValue, Store};
 use crate::pipeline::format;
 use crate::pipeline::{Code, Content, Diagnostic, Location, Node, ScalarValue, join, quoted};
 
@@ -12,8 +12,8 @@ use super::draft::{Draft, Named};
 use super::typed::{read_params, read_sound_params, read_value};
 
 pub(super) fn resolve(draft: &mut Draft<'_>) {
-    models(draft);
     stores(draft);
+    models(draft);
     let limits = std::mem::take(&mut draft.file.limits);
     draft.limits = read_params(
         draft,
@@ -38,12 +38,9 @@ fn models(draft: &mut Draft<'_>) {
         let path = join("models", &entry.key.text);
         let model = match read_value(&ParamType::Uri, &entry.value, &path) {
             Ok(value) => {
-                let folder = std::path::PathBuf::from(value.to_string());
-                match (draft.options.registry.checks.model)(&folder) {
-                    Ok(facts) => Some(Model {
-                        path: folder,
-                        facts,
-                    }),
+                let stores = draft.resources().stores;
+                match (draft.options.registry.checks.model)(&value.to_string(), &stores) {
+                    Ok(model) => Some(model),
                     Err(message) => {
                         let message = draft.redact(&message);
                         let at = entry.value.location;
@@ -73,14 +70,28 @@ fn stores(draft: &mut Draft<'_>) {
             _ if entry.value.is_broken() => None,
             Content::Map(keys) if keys.iter().any(|key| key.key.text == "type") => {
                 let settings = entry.value.to_json();
-                match (draft.options.registry.checks.store)(&settings) {
+                let from_environment: Vec<&str> = keys
+                    .iter()
+                    .filter(|key| matches!(&key.value.content, Content::Scalar(scalar) if scalar.secret))
+                    .map(|key| key.key.text.as_str())
+                    .collect();
+                match (draft.options.registry.checks.store)(&settings, &from_environment) {
                     Ok(()) => {
                         store = Some(Store { settings });
                         None
                     }
-                    Err(message) => {
-                        let message = draft.redact(&message);
-                        Some(Diagnostic::error(Code::BadStore, path, at, message))
+                    Err(problem) => {
+                        let message = draft.redact(&problem.message);
+                        let setting = problem.setting.and_then(|name| {
+                            let key = &keys.iter().find(|key| key.key.text == name)?.key;
+                            Some((join(&path, &name), key.location))
+                        });
+                        let (path, at) = setting.unwrap_or((path, at));
+                        let code = match problem.is_secret {
+                            true => Code::SecretInFile,
+                            false => Code::BadStore,
+                        };
+                        Some(Diagnostic::error(code, path, at, message).with_help(problem.help))
                     }
                 }
             }
@@ -254,6 +265,13 @@ fn report_unused(draft: &mut Draft<'_>, uses: &Uses) {
         return;
     }
     let mut found = Vec::new();
+    let of_models = |name: &String| {
+        let mut models = draft
+            .models
+            .values()
+            .filter_map(|model| model.value.as_ref());
+        models.any(|model| model.store.as_ref() == Some(name))
+    };
     for (name, model) in &draft.models {
         if !uses.models.contains(name) {
             let message = format!("no stage uses model {}", quoted(name));
@@ -267,7 +285,7 @@ fn report_unused(draft: &mut Draft<'_>, uses: &Uses) {
         }
     }
     for (name, store) in &draft.stores {
-        if !uses.stores.contains(name) {
+        if !uses.stores.contains(name) && !of_models(name) {
             let message = format!("no stage uses store {}", quoted(name));
             let path = join("stores", name);
             found.push(Diagnostic::warning(

@@ -37,6 +37,8 @@ pub(super) struct StageDraft {
     // What it asks for and is asked for (demand).
     pub demand: Option<serde_json::Value>,
     pub wishes: Vec<Wish>,
+    /// The stage whose work it ends (split); it does not stand in the file.
+    pub rest_of: Option<usize>,
 }
 
 /// One entry of `from`.
@@ -74,6 +76,7 @@ impl StageDraft {
             off: None,
             demand: None,
             wishes: Vec::new(),
+            rest_of: None,
         }
     }
 

@@ -11,7 +11,9 @@
 mod observer;
 mod progress;
 mod stages;
+mod tally;
 
-pub use observer::{MemoryGauge, Observer};
+pub use observer::{ByteGauge, Observer};
 pub use progress::{Progress, ProgressSnapshot};
 pub use stages::{StageSnapshot, StageStats};
+pub use tally::Tally;

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Progress, StageSnapshot, StageStats};
@@ -9,7 +10,9 @@ pub struct Observer {
     /// The rows of the job; counted in process 0 for all processes.
     pub progress: Progress,
     /// The memory granted to items in this process.
-    pub memory: MemoryGauge,
+    pub memory: ByteGauge,
+    /// The space on the local disk granted to items in this process.
+    pub disk: ByteGauge,
     stages: Vec<StageStats>,
 }
 
@@ -18,7 +21,8 @@ impl Observer {
     pub fn new(plan: &Plan) -> Self {
         Self {
             progress: Progress::default(),
-            memory: MemoryGauge::default(),
+            memory: ByteGauge::default(),
+            disk: ByteGauge::default(),
             stages: plan
                 .order
                 .iter()
@@ -41,14 +45,14 @@ impl Observer {
     }
 }
 
-/// Bytes that the run granted to items.
-#[derive(Debug, Default)]
-pub struct MemoryGauge {
-    used: AtomicU64,
-    peak: AtomicU64,
+/// Bytes that the run granted to items. Clones are the same gauge.
+#[derive(Debug, Default, Clone)]
+pub struct ByteGauge {
+    used: Arc<AtomicU64>,
+    peak: Arc<AtomicU64>,
 }
 
-impl MemoryGauge {
+impl ByteGauge {
     pub(crate) fn set(&self, used: u64) {
         self.used.store(used, Ordering::Relaxed);
         self.peak.fetch_max(used, Ordering::Relaxed);

@@ -3,6 +3,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::Tally;
+
 /// What one stage did so far in this process.
 #[derive(Debug, Default)]
 pub struct StageStats {
@@ -17,6 +19,7 @@ pub struct StageStats {
     busy_nanos: AtomicU64,
     queued_nanos: AtomicU64,
     longest_nanos: AtomicU64,
+    tally: Tally,
 }
 
 /// [`StageStats`] at one moment.
@@ -44,6 +47,8 @@ pub struct StageSnapshot {
     pub queued: Duration,
     /// The longest call.
     pub longest: Duration,
+    /// What the stage counted for itself.
+    pub tally: Vec<(String, u64)>,
 }
 
 fn nanos(duration: Duration) -> u64 {
@@ -57,6 +62,11 @@ impl StageStats {
             op,
             ..Self::default()
         }
+    }
+
+    /// What the stage counts for itself.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     pub(crate) fn value(&self) {
@@ -105,6 +115,7 @@ impl StageStats {
             busy: Duration::from_nanos(load(&self.busy_nanos)),
             queued: Duration::from_nanos(load(&self.queued_nanos)),
             longest: Duration::from_nanos(load(&self.longest_nanos)),
+            tally: self.tally.counts(),
         }
     }
 }

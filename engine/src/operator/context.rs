@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use super::{Executor, Params, PortKind};
+use super::{Disk, Executor, Params, PortKind};
+use crate::observe::Tally;
 
 /// A model that the pipeline file names.
 #[derive(Debug, Clone)]
@@ -13,16 +14,25 @@ pub struct Model {
     pub path: PathBuf,
     /// What its configuration says, as far as the operators' check of it tells (architecture, labels, sizes).
     pub facts: Json,
+    /// The store of the file that it came from, if it came from one.
+    pub store: Option<String>,
 }
 
 /// The models of a pipeline by name.
 pub type Models = BTreeMap<String, Model>;
 
 /// A store that the pipeline file names: its settings as written, variables filled in.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Store {
-    /// The settings.
+    /// The settings. Some may be secrets.
     pub settings: Json,
+}
+
+/// Says nothing of the settings: some may be secrets.
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Store(..)")
+    }
 }
 
 /// The stores of a pipeline by name.
@@ -115,4 +125,8 @@ pub struct BuildContext<'a> {
     pub placement: &'a Placement,
     /// A folder for temporary files, removed when the run ends.
     pub scratch: &'a Path,
+    /// The space that files in it may take.
+    pub disk: &'a Disk,
+    /// Counts that the run's summary tells.
+    pub tally: &'a Tally,
 }

@@ -9,6 +9,7 @@
 //! it should look at [`Deadline::expired`] wherever it loops over data it does not control.
 
 mod context;
+mod disk;
 mod error;
 mod item;
 mod kind;
@@ -20,11 +21,12 @@ pub mod units;
 mod value;
 
 pub use context::{BuildContext, Finding, Model, Models, Placement, Setting, Store, Stores, Wish};
+pub use disk::{Disk, DiskBudget, DiskSpace};
 pub use error::{ErrorKind, OperatorError};
 pub use item::{Call, Deadline, Item, Row};
 pub use kind::PortKind;
 pub use params::{Fallback, ParamSpec, ParamType, ParamValue, Params};
-pub use registry::{Registry, ResourceChecks};
+pub use registry::{Continuation, Registry, ResourceChecks, StoreProblem};
 pub use spec::{Executor, OperatorSpec, Ports, Signature};
 pub use traits::{
     AsyncTransform, Delivered, Document, Gather, Operator, Sink, Source, SourceRow, Transform,

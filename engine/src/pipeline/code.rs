@@ -59,6 +59,7 @@ codes! {
     UnusedStore "C040" "No stage uses the store.",
     Refused "C041" "The operator refuses how the stage is set up.",
     BadDefault "C042" "An operator's own default does not fit its type: a bug in the operator.",
+    SecretInFile "C043" "A secret stands in the file in clear; the line is not shown.",
     UnknownInput "C050" "`from` names no stage of the file.",
     DuplicateInput "C051" "`from` names a stage twice.",
     SourceCount "C052" "The pipeline does not have exactly one source.",

@@ -164,6 +164,12 @@ pub const LIMITS: &[ParamSpec] = &[
         "Bytes in flight at once, each process; a quarter of the machine's memory over the processes if not given.",
     ),
     setting(
+        "disk",
+        ParamType::Bytes,
+        Fallback::Absent,
+        "Bytes of downloaded files on the local disk at once, each process; 180 GB or four fifths of what is free, the smaller, over the processes if not given.",
+    ),
+    setting(
         "item_timeout",
         ParamType::Duration,
         Fallback::Is("1200s"),

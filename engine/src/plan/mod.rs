@@ -58,6 +58,8 @@ pub struct Limits {
     pub items: usize,
     /// Bytes of frames in flight at once, each process.
     pub memory_bytes: u64,
+    /// Bytes of the local disk that items may take at once, each process.
+    pub disk_bytes: u64,
     /// Longest time an item may be in flight.
     pub item_timeout: Duration,
     /// Input rows in an epoch, the unit in which rows are committed.

@@ -7,7 +7,10 @@ use super::executors::{Lane, Pool, Services, StageRuntime, Work};
 use super::panics::{self, EXECUTOR_THREAD};
 use super::scratch::Scratch;
 use super::{RunError, RunErrorKind};
-use crate::operator::{BuildContext, Executor, Operator, OperatorError, Setting, Sink, Source};
+use crate::observe::{Observer, Tally};
+use crate::operator::{
+    BuildContext, Disk, Executor, Operator, OperatorError, Setting, Sink, Source,
+};
 use crate::plan::{Plan, Stage, StageIndex};
 
 /// What was built of a plan in this process.
@@ -62,7 +65,13 @@ pub(super) fn ends(plan: &Plan) -> Result<Ends, RunError> {
 }
 
 /// Builds all operators; source and sinks only where `holds_ends`.
-pub(super) fn build(plan: &Plan, scratch: &Scratch, holds_ends: bool) -> Result<Built, RunError> {
+pub(super) fn build(
+    plan: &Plan,
+    scratch: &Scratch,
+    disk: &Disk,
+    observer: &Observer,
+    holds_ends: bool,
+) -> Result<Built, RunError> {
     let mut built = Built::default();
     for (rank, index) in plan.order.iter().enumerate() {
         let stage = &plan.graph[*index];
@@ -76,7 +85,8 @@ pub(super) fn build(plan: &Plan, scratch: &Scratch, holds_ends: bool) -> Result<
                 "no folder for temporary files can be made: {error}"
             ))
         })?;
-        match build_stage(plan, stage, &folder).map_err(failed)? {
+        let tally = observer.stage(rank).tally();
+        match build_stage(plan, stage, &folder, disk, tally).map_err(failed)? {
             Operator::Source(source) => built.source = Some(source),
             Operator::Sink(sink) => built.sinks.push((*index, sink)),
             Operator::Transform(work) => built.work.push((*index, Work::Transform(work))),
@@ -87,7 +97,13 @@ pub(super) fn build(plan: &Plan, scratch: &Scratch, holds_ends: bool) -> Result<
     Ok(built)
 }
 
-fn build_stage(plan: &Plan, stage: &Stage, scratch: &Path) -> Result<Operator, String> {
+fn build_stage(
+    plan: &Plan,
+    stage: &Stage,
+    scratch: &Path,
+    disk: &Disk,
+    tally: &Tally,
+) -> Result<Operator, String> {
     let context = BuildContext {
         setting: Setting {
             stage: &stage.id,
@@ -100,6 +116,8 @@ fn build_stage(plan: &Plan, stage: &Stage, scratch: &Path) -> Result<Operator, S
         wishes: &stage.wishes,
         placement: &stage.placement,
         scratch,
+        disk,
+        tally,
     };
     let operator = quietly(|| (stage.spec.build)(&context))?;
     let executor = stage.placement.executor;

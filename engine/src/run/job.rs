@@ -2,13 +2,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::budget::{Budget, DiskGrants};
 use super::cluster::Member;
 use super::executors::io;
 use super::machine::Machine;
-use super::scratch::Scratch;
+use super::scratch::{Scratch, sweep};
 use super::workers::Workers;
 use super::{RunError, RunErrorKind, build, connect, panics};
 use crate::observe::{Observer, StageSnapshot};
+use crate::operator::Disk;
 use crate::plan::Plan;
 
 /// What a run is given beside the plan.
@@ -39,6 +41,8 @@ pub struct RunReport {
     pub stages: Vec<StageSnapshot>,
     /// Most bytes of memory that were granted to items of this process at once.
     pub memory_peak_bytes: u64,
+    /// Most bytes of the local disk that were granted to items of this process at once.
+    pub disk_peak_bytes: u64,
 }
 
 /// Runs a plan to its last row.
@@ -69,6 +73,7 @@ pub fn run(plan: &Plan, options: RunOptions) -> Result<RunReport, RunError> {
         .unwrap_or_else(|| Arc::new(Observer::new(plan)));
 
     let parent = options.scratch.unwrap_or_else(std::env::temp_dir);
+    sweep(&parent);
     let scratch = Scratch::new(&parent).map_err(|error| {
         setup(format!(
             "no folder for temporary files can be made in {}: {error}",
@@ -79,11 +84,13 @@ pub fn run(plan: &Plan, options: RunOptions) -> Result<RunReport, RunError> {
     let sockets = options.member.as_ref().map(connect::connect).transpose()?;
     let tokio = io::runtime(plan.threads.io)
         .map_err(|error| setup(format!("the io executor cannot be started: {error}")))?;
+    let disk = Budget::disk(plan.limits.disk_bytes, &observer.disk);
     let result = {
         let _entered = tokio.enter();
-        build::build(plan, &scratch, process == 0).and_then(|mut built| {
+        let space = Disk::new(Arc::new(DiskGrants(Arc::clone(&disk))));
+        build::build(plan, &scratch, &space, &observer, process == 0).and_then(|mut built| {
             let work = std::mem::take(&mut built.work);
-            let machine = Machine::start(plan, work, &observer)?;
+            let machine = Machine::start(plan, work, &observer, &disk)?;
             let workers = Workers {
                 plan,
                 ends,
@@ -109,6 +116,7 @@ pub fn run(plan: &Plan, options: RunOptions) -> Result<RunReport, RunError> {
         outputs,
         stages: observer.stages(),
         memory_peak_bytes: observer.memory.peak_bytes(),
+        disk_peak_bytes: observer.disk.peak_bytes(),
     })
 }
 

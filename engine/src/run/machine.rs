@@ -29,9 +29,11 @@ impl Machine {
         plan: &Plan,
         work: Vec<(StageIndex, Work)>,
         observer: &Arc<Observer>,
+        disk: &Arc<Budget>,
     ) -> Result<Self, RunError> {
         let services = Arc::new(Services {
-            budget: Budget::new(plan.limits.memory_bytes, Arc::clone(observer)),
+            budget: Budget::memory(plan.limits.memory_bytes, &observer.memory),
+            disk: Arc::clone(disk),
             clock: Arc::default(),
             abort: Arc::default(),
             observer: Arc::clone(observer),
@@ -80,6 +82,7 @@ impl Machine {
             stage.stop();
         }
         self.services.budget.clear();
+        self.services.disk.clear();
         let until = Instant::now() + PATIENCE;
         while self.stages.iter().any(|(_, stage)| stage.busy()) && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(1));

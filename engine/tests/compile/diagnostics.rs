@@ -113,6 +113,7 @@ fn cases() -> Vec<(Code, Vec<u8>)> {
         (Code::UnusedStore, section("stores: { near: { type: fs, root: / } }")),
         (Code::Refused, stage("more: { op: add, from: counted, with: { by: 13 } }").replace("[counted]", "[counted, more]")),
         (Code::BadDefault, stage("more: { op: mismade, from: counted }").replace("[counted]", "[counted, more]")),
+        (Code::SecretInFile, section("stores: { near: { type: fs, root: /, password: hunter2 } }")),
         (Code::UnknownInput, stage("more: { op: add, from: cuonted }").replace("[counted]", "[counted, more]")),
         (Code::DuplicateInput, stage("more: { op: add, from: [counted, counted] }").replace("[counted]", "[counted, more]")),
         (Code::SourceCount, stage("again: { op: read_rows, with: { uri: b } }\n  more: { op: fetch, from: again }\n  too: { op: count, from: more }").replace("[counted]", "[counted, too]")),

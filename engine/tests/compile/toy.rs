@@ -1,11 +1,10 @@
 //! A small registry of operators over numbers and strings, and ways to compile with it.
 
-use std::path::Path;
-
 use clipsieve_engine::compile::{Compiled, Machine, Options, Source, compile};
 use clipsieve_engine::operator::{
-    BuildContext, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec, ParamSpec,
-    ParamType, PortKind, Ports, Registry, ResourceChecks, Setting, Signature, Wish,
+    BuildContext, Executor, Fallback, Finding, Model, Operator, OperatorError, OperatorSpec,
+    ParamSpec, ParamType, PortKind, Ports, Registry, ResourceChecks, Setting, Signature,
+    StoreProblem, Stores, Wish,
 };
 use serde_json::{Value as Json, json};
 
@@ -189,21 +188,37 @@ static MISMADE: OperatorSpec = toy(
     Executor::Cpu,
 );
 
-fn check_model(path: &Path) -> Result<Json, String> {
-    match path.to_str() {
-        Some(path) if path.starts_with("models/") => {
-            Ok(json!({ "least": 8, "labels": ["a", "b"] }))
-        }
-        _ => Err(format!("{} holds no config.json", path.display())),
+fn check_model(address: &str, _stores: &Stores) -> Result<Model, String> {
+    if !address.starts_with("models/") {
+        return Err(format!("{address} holds no config.json"));
     }
+    Ok(Model {
+        path: address.into(),
+        facts: json!({ "least": 8, "labels": ["a", "b"] }),
+        store: None,
+    })
 }
 
-fn check_store(settings: &Json) -> Result<(), String> {
-    match (settings["type"].as_str(), settings["root"].as_str()) {
+fn check_store(settings: &Json, from_environment: &[&str]) -> Result<(), StoreProblem> {
+    if settings.get("password").is_some() && !from_environment.contains(&"password") {
+        return Err(StoreProblem {
+            setting: Some("password".to_owned()),
+            message: "`password` stands in the file in clear".to_owned(),
+            help: Some("write `${env:NAME}`".to_owned()),
+            is_secret: true,
+        });
+    }
+    let checked = match (settings["type"].as_str(), settings["root"].as_str()) {
         (Some("fs"), Some(root)) if root.starts_with('/') => Ok(()),
         (Some("fs"), root) => Err(format!("root {root:?} is not an absolute path")),
         (other, _) => Err(format!("unknown store type {other:?}; known: fs")),
-    }
+    };
+    checked.map_err(|message| StoreProblem {
+        setting: None,
+        message,
+        help: None,
+        is_secret: false,
+    })
 }
 
 pub fn registry() -> Registry {
@@ -276,6 +291,7 @@ impl Bench {
             machine: Machine {
                 cores: self.cores,
                 memory_bytes: 16 << 30,
+                disk_bytes: 1 << 40,
                 device: self.device.to_string(),
             },
             processes: self.processes,

@@ -93,6 +93,7 @@ impl Toy {
                 limits: Limits {
                     items: 8,
                     memory_bytes: 1 << 30,
+                    disk_bytes: 1 << 30,
                     item_timeout: Duration::from_secs(30),
                     epoch_rows: 16,
                     open_epochs: 4,

@@ -2,7 +2,7 @@
 //!
 //! Samples come in pools of a few shards, drawn anew each time round; a pool's samples come in a shuffled order. Which
 //! sample comes when, and which variant of it, follows from the seed and the step alone, so that a run that was cut off
-//! goes on as it would have.
+//! goes on as it would have (as long as the cache is the same).
 
 use std::fs;
 use std::io::Write;
@@ -14,11 +14,13 @@ use clipsieve_models::training::{
 };
 use clipsieve_models::vjepa2::VJepa2Config;
 use clipsieve_models::{DeviceChoice, HeadKind, Precision, Preprocess, set_threads};
-use ndarray::{Array2, Array5, Axis};
+use ndarray::{Array2, Array4, Array5, Axis};
 use serde_json::{Map, Value, json};
 
 use crate::augment::{Freedom, turned, varied};
 use crate::chance::Chance;
+use crate::clips::added::Effects;
+use crate::clips::lettering::Fonts;
 use crate::dataset::{Dataset, NOT_JUDGED, Sample, Split};
 use crate::error::Error;
 use crate::ranking::auc;
@@ -31,8 +33,14 @@ const SHARED_FRAMES: usize = 16;
 const ROTATION_FRAMES: usize = 4;
 /// Shards in memory at a time.
 const POOL_SHARDS: usize = 16;
+/// Steps with one pool.
+const POOL_STEPS: u64 = 64;
 /// Share of upright clips that stay upright when the rotation model learns.
 const UPRIGHT_SHARE: f32 = 0.4;
+/// Share of clips without effects that get one on the spot.
+const ADDED_SHARE: f32 = 0.35;
+/// The task whose defect can be added to a clip on the spot.
+const EFFECTS_TASK: &str = "vfx";
 /// A helper of the rotation model: which way is up.
 const QUARTER: &str = "quarter";
 
@@ -100,6 +108,9 @@ pub struct Args {
     /// Everything that is drawn follows from it
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Folders of fonts, for the text of effects that are added on the spot
+    #[arg(long, num_args = 1.., default_value = "/usr/share/fonts/truetype")]
+    fonts: Vec<PathBuf>,
     /// Threads of the network
     #[arg(long, default_value_t = 2)]
     threads: usize,
@@ -295,11 +306,13 @@ fn speed(args: &Args, trainer: &mut ClassifierTrainer) -> Result<(), Error> {
 
 /// Batches of variants of the cached clips.
 struct Feeder {
+    cache: PathBuf,
     dataset: Dataset,
     models: Models,
     /// For each task its column in the cache's labels, and how many labels it has; the helper has no column.
     columns: Vec<(Option<usize>, usize)>,
     freedom: Freedom,
+    effects: Effects,
     batch: usize,
     seed: u64,
     pool: Option<Pool>,
@@ -327,6 +340,7 @@ impl Feeder {
             })
             .collect::<Result<_, Error>>()?;
         Ok(Self {
+            cache: args.cache.clone(),
             dataset,
             models: args.models,
             columns,
@@ -342,6 +356,7 @@ impl Feeder {
                 },
                 noise: 1.5,
             },
+            effects: Effects::new(Fonts::under(&args.fonts)),
             batch: args.batch,
             seed: args.seed,
             pool: None,
@@ -350,18 +365,15 @@ impl Feeder {
 
     /// Frames and shares of a step.
     fn batch(&mut self, step: u64) -> Result<(Array5<u8>, Vec<Array2<f32>>), Error> {
-        // Every pool is drawn from as often as it has samples if its shards are full.
-        let shards = POOL_SHARDS.min(self.dataset.len());
-        let steps = ((shards * 64) / self.batch).max(1) as u64;
-        let number = step / steps;
+        let number = step / POOL_STEPS;
         if self.pool.as_ref().is_none_or(|pool| pool.number != number) {
             self.pool = None;
-            self.pool = Some(self.load(number, shards)?);
+            self.pool = Some(self.load(number)?);
         }
         let Some(pool) = &self.pool else {
             return Err(Error::Usage("the cache is empty".into()));
         };
-        let first = (step % steps) as usize * self.batch;
+        let first = (step % POOL_STEPS) as usize * self.batch;
         let side = SIDE_PX;
         let frames = pool.samples[0].frames.dim().0;
         let mut clips = Array5::zeros((self.batch, frames, side, side, 3));
@@ -374,13 +386,14 @@ impl Feeder {
             let sample = &pool.samples[pool.order[(first + row) % pool.order.len()]];
             let draw = step * self.batch as u64 + row as u64;
             let mut chance = Chance::of(self.seed, "variant", draw);
-            let clip = varied(sample.frames.view(), &self.freedom, &mut chance);
             match self.models {
                 Models::Shared => {
-                    place.assign(&clip);
+                    let other = &pool.samples[chance.below(pool.samples.len())];
+                    let (clip, labels) = self.with_effect(sample, other, &mut chance);
+                    place.assign(&varied(clip.view(), &self.freedom, &mut chance));
                     for (task, &(column, _)) in self.columns.iter().enumerate() {
                         let Some(column) = column else { continue };
-                        let label = sample.labels[column];
+                        let label = labels[column];
                         if label != NOT_JUDGED {
                             let label = usize::from(label.min(1));
                             wanted[task][[row, label]] = pool.weights[column][label];
@@ -388,6 +401,7 @@ impl Feeder {
                     }
                 }
                 Models::Rotation => {
+                    let clip = varied(sample.frames.view(), &self.freedom, &mut chance);
                     if sample.labels[self.columns[0].0.unwrap_or(0)] == 0 {
                         let quarters = if chance.is(UPRIGHT_SHARE) {
                             0
@@ -407,7 +421,39 @@ impl Feeder {
         Ok((clips, wanted))
     }
 
-    fn load(&self, number: u64, shards: usize) -> Result<Pool, Error> {
+    /// A sample's clip and labels, now and then with an effect that it did not have.
+    fn with_effect(
+        &self,
+        sample: &Sample,
+        other: &Sample,
+        chance: &mut Chance,
+    ) -> (Array4<u8>, Vec<u8>) {
+        let names = &self.dataset.names.tasks;
+        let column = |task: &str| names.iter().position(|name| name == task);
+        let mut labels = sample.labels.clone();
+        let columns = (
+            column(EFFECTS_TASK),
+            column("simcam"),
+            column("low_quality"),
+        );
+        let (Some(vfx), Some(simcam), Some(low_quality)) = columns else {
+            return (sample.frames.clone(), labels);
+        };
+        if labels[vfx] != 0 || !chance.is(ADDED_SHARE) {
+            return (sample.frames.clone(), labels);
+        }
+        let told = (labels[simcam], labels[low_quality]);
+        let (clip, other) = (sample.frames.view(), other.frames.view());
+        let added = self.effects.put(clip, other, told, chance);
+        labels[vfx] = 1;
+        (labels[simcam], labels[low_quality]) = (added.simcam, added.low_quality);
+        (added.frames, labels)
+    }
+
+    fn load(&mut self, number: u64) -> Result<Pool, Error> {
+        // A cache may still be growing.
+        self.dataset = Dataset::open(&self.cache, self.models.folder(), Split::Train)?;
+        let shards = POOL_SHARDS.min(self.dataset.len());
         let pools = (self.dataset.len() / shards) as u64;
         // Round after round through all shards, each in an order of its own.
         let mut round = Chance::of(self.seed, "shards", number / pools);
@@ -424,7 +470,11 @@ impl Feeder {
                     let of = |sample: &&Sample| sample.labels[column] == label;
                     samples.iter().filter(of).count() as f32
                 };
-                let (clean, defect) = (count(0), count(1));
+                let (mut clean, mut defect) = (count(0), count(1));
+                if self.dataset.names.tasks[column] == EFFECTS_TASK {
+                    let added = clean * ADDED_SHARE;
+                    (clean, defect) = (clean - added, defect + added);
+                }
                 let weigh = |n: f32| (clean + defect) / (2.0 * n.max(1.0));
                 [weigh(clean), weigh(defect)]
             })

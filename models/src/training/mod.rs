@@ -11,12 +11,15 @@
 //! not been.
 //!
 //! [`ClassifierTrainer`] trains several heads on one backbone; [`export`] writes model folders that the rest of the
-//! crate loads.
+//! crate loads. [`DetectionTrainer`] trains a YOLOv8 detector by [`detection_loss`].
 
 mod adamw;
 pub mod chance;
 mod checkpoint;
 mod classifiers;
+mod detection;
+mod detection_assign;
+mod detection_trainer;
 pub mod export;
 mod initial;
 mod learner;
@@ -24,6 +27,9 @@ mod loss;
 mod schedule;
 
 pub use classifiers::{Batch, ClassifierTrainer, Regularisation, Task};
+pub use detection::{DetectionLoss, Gains, detection_loss};
+pub use detection_assign::{Alignment, Answer, Cells, Target, assign};
+pub use detection_trainer::{DetectionTrainer, LossParts};
 pub use initial::PATCHES_RATE;
 pub use learner::{Learner, Progress, Recipe};
 pub use schedule::Schedule;

@@ -5,33 +5,104 @@ use tch::{Kind, Tensor};
 use crate::error::Result;
 use crate::parameters::Scope;
 
-/// A convolution with its batch norm folded in, then SiLU.
-pub(super) struct Conv {
-    conv: Conv2d,
+/// What becomes of batch norms.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Norms {
+    /// They are folded into their convolutions, which is what a trained network needs.
+    Folded {
+        /// Added to variances.
+        eps: f64,
+    },
+    /// They stay, take the statistics of each batch, and keep running ones: a network that is being trained.
+    Live {
+        /// Added to variances.
+        eps: f64,
+    },
+}
+
+/// How much of a batch's statistics goes into the running ones.
+const MOMENTUM: f64 = 0.03;
+
+/// A convolution, its batch norm, and SiLU.
+pub(super) enum Conv {
+    /// With the batch norm folded in.
+    Folded(Conv2d),
+    /// With a batch norm of its own.
+    Live(LiveConv),
 }
 
 impl Conv {
     /// Reads `conv` and, unless it is folded already (it has a bias), `bn`.
     pub fn new(
         scope: &Scope<'_>,
-        bn_eps: f64,
+        norms: Norms,
         inputs: i64,
         outputs: i64,
         kernel: i64,
         stride: i64,
     ) -> Self {
         let conv = scope.pp("conv");
-        if !conv.has("bias") {
-            fold(scope, bn_eps, [outputs, inputs, kernel, kernel]);
-        }
-        Conv {
-            conv: Conv2d::new(&conv, inputs, outputs, kernel, stride),
+        match norms {
+            Norms::Folded { eps } => {
+                if !conv.has("bias") {
+                    fold(scope, eps, [outputs, inputs, kernel, kernel]);
+                }
+                Conv::Folded(Conv2d::new(&conv, inputs, outputs, kernel, stride))
+            }
+            Norms::Live { eps } => {
+                let bn = scope.pp("bn");
+                Conv::Live(LiveConv {
+                    weight: conv.tensor("weight", &[outputs, inputs, kernel, kernel]),
+                    stride,
+                    padding: kernel / 2,
+                    gain: bn.tensor_f32("weight", &[outputs]),
+                    bias: bn.tensor_f32("bias", &[outputs]),
+                    mean: bn.tensor_f32("running_mean", &[outputs]),
+                    variance: bn.tensor_f32("running_var", &[outputs]),
+                    eps,
+                })
+            }
         }
     }
 
     /// [b, inputs, h, w] to [b, outputs, h / stride, w / stride].
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(self.conv.forward(x)?.f_silu()?)
+        let y = match self {
+            Conv::Folded(conv) => conv.forward(x)?,
+            Conv::Live(conv) => conv.forward(x)?,
+        };
+        Ok(y.f_silu()?)
+    }
+}
+
+/// A convolution without a bias and the batch norm that follows it, in training.
+pub(super) struct LiveConv {
+    weight: Tensor,
+    stride: i64,
+    padding: i64,
+    gain: Tensor,
+    bias: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    eps: f64,
+}
+
+impl LiveConv {
+    /// Computes in the kind of `x`, whatever the kind of the parameters, and moves the running statistics.
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let weight = self.weight.f_to_kind(x.kind())?;
+        let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
+        let y = x.f_conv2d(&weight, None::<&Tensor>, stride, padding, [1, 1], 1)?;
+        Ok(y.f_batch_norm(
+            Some(&self.gain),
+            Some(&self.bias),
+            Some(&self.mean),
+            Some(&self.variance),
+            true,
+            MOMENTUM,
+            self.eps,
+            false,
+        )?)
     }
 }
 
@@ -94,7 +165,10 @@ impl Conv2d {
 
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
-        Ok(x.f_conv2d(&self.weight, Some(&self.bias), stride, padding, [1, 1], 1)?)
+        // No copy, unless a network is trained in another kind than its parameters have.
+        let weight = self.weight.f_to_kind(x.kind())?;
+        let bias = self.bias.f_to_kind(x.kind())?;
+        Ok(x.f_conv2d(&weight, Some(&bias), stride, padding, [1, 1], 1)?)
     }
 }
 
@@ -122,7 +196,7 @@ pub(super) struct C2f {
 impl C2f {
     pub fn new(
         scope: &Scope<'_>,
-        bn_eps: f64,
+        norms: Norms,
         inputs: i64,
         outputs: i64,
         repeats: i64,
@@ -131,7 +205,7 @@ impl C2f {
         let half = outputs / 2;
         let chain = (0..repeats).map(|j| {
             let link = scope.pp("m").pp(j);
-            let conv = |name| Conv::new(&link.pp(name), bn_eps, half, half, 3, 1);
+            let conv = |name| Conv::new(&link.pp(name), norms, half, half, 3, 1);
             Bottleneck {
                 cv1: conv("cv1"),
                 cv2: conv("cv2"),
@@ -139,16 +213,9 @@ impl C2f {
             }
         });
         C2f {
-            cv1: Conv::new(&scope.pp("cv1"), bn_eps, inputs, 2 * half, 1, 1),
+            cv1: Conv::new(&scope.pp("cv1"), norms, inputs, 2 * half, 1, 1),
             chain: chain.collect(),
-            cv2: Conv::new(
-                &scope.pp("cv2"),
-                bn_eps,
-                (2 + repeats) * half,
-                outputs,
-                1,
-                1,
-            ),
+            cv2: Conv::new(&scope.pp("cv2"), norms, (2 + repeats) * half, outputs, 1, 1),
         }
     }
 
@@ -170,11 +237,11 @@ pub(super) struct Sppf {
 }
 
 impl Sppf {
-    pub fn new(scope: &Scope<'_>, bn_eps: f64, channels: i64) -> Self {
+    pub fn new(scope: &Scope<'_>, norms: Norms, channels: i64) -> Self {
         let half = channels / 2;
         Sppf {
-            cv1: Conv::new(&scope.pp("cv1"), bn_eps, channels, half, 1, 1),
-            cv2: Conv::new(&scope.pp("cv2"), bn_eps, 4 * half, channels, 1, 1),
+            cv1: Conv::new(&scope.pp("cv1"), norms, channels, half, 1, 1),
+            cv2: Conv::new(&scope.pp("cv2"), norms, 4 * half, channels, 1, 1),
         }
     }
 
@@ -189,7 +256,7 @@ impl Sppf {
 }
 
 /// Bins of a distance's distribution.
-const BINS: i64 = 16;
+pub const BINS: i64 = 16;
 
 /// The predictions of one level: distances and classes.
 pub(super) struct DetectLevel {
@@ -202,7 +269,7 @@ impl DetectLevel {
     /// Reads `cv2.{level}` and `cv3.{level}`; `first` is the channels of the finest level, which fixes the widths.
     pub fn new(
         scope: &Scope<'_>,
-        bn_eps: f64,
+        norms: Norms,
         level: usize,
         inputs: i64,
         first: i64,
@@ -211,8 +278,8 @@ impl DetectLevel {
         let branch = |name: &str, width: i64, outputs: i64| {
             let scope = scope.pp(name).pp(level);
             (
-                Conv::new(&scope.pp(0), bn_eps, inputs, width, 3, 1),
-                Conv::new(&scope.pp(1), bn_eps, width, width, 3, 1),
+                Conv::new(&scope.pp(0), norms, inputs, width, 3, 1),
+                Conv::new(&scope.pp(1), norms, width, width, 3, 1),
                 Conv2d::new(&scope.pp(2), width, outputs, 1, 1),
             )
         };
@@ -223,38 +290,75 @@ impl DetectLevel {
         }
     }
 
-    /// A map [b, c, h, w] to [b, 4 + classes, h * w] in f32: centre x, centre y, width and height in pixels, then
-    /// probabilities.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    /// A map [b, c, h, w] to what the level says of its cells, row-major.
+    pub fn forward(&self, x: &Tensor) -> Result<LevelOutput> {
         let run = |(a, b, last): &(Conv, Conv, Conv2d)| last.forward(&b.forward(&a.forward(x)?)?);
         // In f32 from here on: half precision would round boxes to whole pixels.
         let flat = |t: Tensor| -> Result<Tensor> { Ok(t.f_to_kind(Kind::Float)?.f_flatten(2, 3)?) };
-        let (height, width) = (x.size()[2], x.size()[3]);
-        let distances = flat(run(&self.distances)?)?; // [b, 4 * 16, a]
-        let classes = flat(run(&self.classes)?)?.f_sigmoid()?; // [b, classes, a]
+        Ok(LevelOutput {
+            distances: flat(run(&self.distances)?)?,
+            classes: flat(run(&self.classes)?)?,
+            height: x.size()[2],
+            width: x.size()[3],
+            stride_px: self.stride_px,
+        })
+    }
+}
 
-        let options = (Kind::Float, x.device());
-        let bins = Tensor::f_arange(BINS, options)?.f_view([1, 1, BINS, 1])?;
-        let sides = distances
-            .f_unflatten(1, [4, BINS])?
-            .f_softmax(2, Kind::Float)?
-            .f_mul(&bins)?
-            .f_sum_dim_intlist([2].as_slice(), false, Kind::Float)?; // left, top, right, bottom in cells: [b, 4, a]
-        let (near, far) = (sides.f_narrow(1, 0, 2)?, sides.f_narrow(1, 2, 2)?);
-        let centres = |n: i64| Tensor::f_arange(n, options)?.f_add_scalar(0.5);
-        let cells = [
-            centres(width)?
+/// What one level says of its cells, before it is read as boxes and probabilities; in f32, cells row-major.
+pub struct LevelOutput {
+    /// Logits of the bins of the distances to the left, upper, right and lower edge: [b, 4 * 16, cells].
+    pub distances: Tensor,
+    /// Logits of the classes: [b, classes, cells].
+    pub classes: Tensor,
+    /// Rows of cells.
+    pub height: i64,
+    /// Columns of cells.
+    pub width: i64,
+    /// Side of a cell, in pixels.
+    pub stride_px: i64,
+}
+
+impl LevelOutput {
+    /// Middles of the cells, in cells: [2, cells], x then y.
+    pub fn middles(&self) -> Result<Tensor> {
+        let options = (Kind::Float, self.distances.device());
+        let (height, width) = (self.height, self.width);
+        let middles = |n: i64| Tensor::f_arange(n, options)?.f_add_scalar(0.5);
+        let both = [
+            middles(width)?
                 .f_view([1, -1])?
                 .f_expand([height, width], false)?
                 .f_reshape([-1])?,
-            centres(height)?
+            middles(height)?
                 .f_view([-1, 1])?
                 .f_expand([height, width], false)?
                 .f_reshape([-1])?,
         ];
-        let cells = Tensor::f_stack(&cells, 0)?; // [2, a], x then y, row-major
-        let middle = far.f_sub(&near)?.f_mul_scalar(0.5)?.f_add(&cells)?;
+        Ok(Tensor::f_stack(&both, 0)?)
+    }
+
+    /// Distances from the middles to the edges, in cells: [b, 4, cells], the mean of each distribution.
+    pub fn sides(&self) -> Result<Tensor> {
+        let options = (Kind::Float, self.distances.device());
+        let bins = Tensor::f_arange(BINS, options)?.f_view([1, 1, BINS, 1])?;
+        Ok(self
+            .distances
+            .f_unflatten(1, [4, BINS])?
+            .f_softmax(2, Kind::Float)?
+            .f_mul(&bins)?
+            .f_sum_dim_intlist([2].as_slice(), false, Kind::Float)?)
+    }
+
+    /// [b, 4 + classes, cells]: centre x, centre y, width and height in pixels, then probabilities.
+    pub fn decoded(&self) -> Result<Tensor> {
+        let sides = self.sides()?;
+        let (near, far) = (sides.f_narrow(1, 0, 2)?, sides.f_narrow(1, 2, 2)?);
+        let middle = far
+            .f_sub(&near)?
+            .f_mul_scalar(0.5)?
+            .f_add(&self.middles()?)?;
         let boxes = Tensor::f_cat(&[middle, near.f_add(&far)?], 1)?.f_mul_scalar(self.stride_px)?;
-        Ok(Tensor::f_cat(&[boxes, classes], 1)?)
+        Ok(Tensor::f_cat(&[boxes, self.classes.f_sigmoid()?], 1)?)
     }
 }

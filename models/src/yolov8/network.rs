@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use super::Yolov8Config;
-use super::blocks::{C2f, Conv, DetectLevel, Sppf};
+use super::blocks::{C2f, Conv, DetectLevel, LevelOutput, Norms, Sppf};
 use super::config::STRIDE_PX;
 use crate::error::{ModelError, Result};
 use crate::parameters::Scope;
@@ -28,14 +28,26 @@ impl Yolov8 {
     /// Builds the network for so many classes; `scope` is the root of the model's names. Missing tensors show in
     /// [`Parameters::finish`](crate::Parameters::finish).
     pub fn new(config: &Yolov8Config, classes: i64, scope: &Scope<'_>) -> Self {
-        let (scale, eps) = (config.scale, config.bn_eps);
+        let eps = config.bn_eps;
+        Self::with_norms(config, classes, scope, Norms::Folded { eps })
+    }
+
+    /// As [`Yolov8::new`], but for training: batch norms stay apart, use each batch's statistics and keep running ones in
+    /// `bn.running_mean` and `bn.running_var`. Computes in the kind of the images, whatever the parameters'.
+    pub fn trainable(config: &Yolov8Config, classes: i64, scope: &Scope<'_>) -> Self {
+        let eps = config.bn_eps;
+        Self::with_norms(config, classes, scope, Norms::Live { eps })
+    }
+
+    fn with_norms(config: &Yolov8Config, classes: i64, scope: &Scope<'_>, norms: Norms) -> Self {
+        let scale = config.scale;
         let at = |layer: i64| scope.pp("model").pp(layer);
         let ch = |table: i64| scale.channels(table);
-        let conv = |layer, inputs, outputs| Conv::new(&at(layer), eps, inputs, outputs, 3, 2);
+        let conv = |layer, inputs, outputs| Conv::new(&at(layer), norms, inputs, outputs, 3, 2);
         let c2f = |layer, inputs, outputs, repeats, add| {
             C2f::new(
                 &at(layer),
-                eps,
+                norms,
                 inputs,
                 outputs,
                 scale.repeats(repeats),
@@ -43,7 +55,7 @@ impl Yolov8 {
             )
         };
         let (c1, c2, c3, c4, c5) = (ch(64), ch(128), ch(256), ch(512), ch(1024));
-        let level = |i, inputs| DetectLevel::new(&at(22), eps, i, inputs, c3, classes);
+        let level = |i, inputs| DetectLevel::new(&at(22), norms, i, inputs, c3, classes);
         Yolov8 {
             fine: (
                 conv(0, 3, c1),
@@ -56,7 +68,7 @@ impl Yolov8 {
             coarse: (
                 conv(7, c4, c5),
                 c2f(8, c5, c5, 3, true),
-                Sppf::new(&at(9), eps, c5),
+                Sppf::new(&at(9), norms, c5),
             ),
             down: (
                 c2f(12, c5 + c4, c4, 3, false),
@@ -78,6 +90,19 @@ impl Yolov8 {
     /// # Errors
     /// [`ModelError::Input`] for another shape; otherwise when libtorch refuses (memory).
     pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
+        let levels = self
+            .levels(images)?
+            .iter()
+            .map(LevelOutput::decoded)
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Tensor::f_cat(&levels, 2)?)
+    }
+
+    /// What the levels say of the same images, finest first, before it is read as boxes: what a loss needs.
+    ///
+    /// # Errors
+    /// As [`Yolov8::forward`].
+    pub fn levels(&self, images: &Tensor) -> Result<[LevelOutput; 3]> {
         let shape = images.size();
         let stride = STRIDE_PX as i64;
         let fits = matches!(shape[..], [b, 3, h, w] if b > 0 && h > 0 && w > 0 && h % stride == 0 && w % stride == 0);
@@ -102,12 +127,11 @@ impl Yolov8 {
         let q32 = l21.forward(&joined(&l19.forward(&q16)?, &x32)?)?;
 
         let [fine, middle, coarse] = &self.detect;
-        let levels = [
+        Ok([
             fine.forward(&p8)?,
             middle.forward(&q16)?,
             coarse.forward(&q32)?,
-        ];
-        Ok(Tensor::f_cat(&levels, 2)?)
+        ])
     }
 }
 
@@ -135,6 +159,7 @@ mod tests {
         Yolov8Config {
             scale,
             size_px: 64,
+            fitted: false,
             limits: NmsLimits {
                 conf: 0.25,
                 iou: 0.7,

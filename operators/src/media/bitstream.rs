@@ -15,10 +15,15 @@ pub(crate) struct Picture {
     pub reference: bool,
 }
 
-/// Reads the packets of one stream, in order of decoding.
+/// Reads packets of one stream in order of decoding, the first one first.
+#[derive(Clone)]
 pub(crate) struct Inspector {
     syntax: Syntax,
+    /// H.265: the highest temporal sub-layer that the stream may have, if its header says so.
+    highest_sub_layer: Option<u8>,
     header: Vec<u8>,
+    /// AV1: what the sequence header says, if it was plain.
+    sequence: Option<Sequence>,
     /// The parameter sets that came with the first packet.
     parameters: Vec<Vec<u8>>,
     packets: usize,
@@ -54,10 +59,22 @@ impl Inspector {
         };
         Some(Self {
             syntax,
+            highest_sub_layer: match syntax {
+                Syntax::Hevc(_) => highest_sub_layer(header),
+                _ => None,
+            },
             header: header.to_vec(),
+            sequence: None,
             parameters: Vec::new(),
             packets: 0,
         })
+    }
+
+    /// Forgets all packets.
+    pub fn restart(&mut self) {
+        self.parameters.clear();
+        self.sequence = None;
+        self.packets = 0;
     }
 
     /// Reads the next packet.
@@ -122,6 +139,7 @@ impl Inspector {
 
     fn hevc(&mut self, units: Vec<&[u8]>) -> Option<Picture> {
         let mut picture = None;
+        let mut sub_layer = 0;
         for unit in units {
             let (head, second) = (*unit.first()?, *unit.get(1)?);
             let (kind, layer) = (head >> 1 & 63, (head & 1) << 5 | second >> 3);
@@ -135,16 +153,19 @@ impl Inspector {
                         return None;
                     }
                     picture = Some(kind);
+                    sub_layer = (second & 7) - 1;
                 }
                 32..=34 if self.knows(unit) => {}
                 35 | 38..=40 => {}
                 _ => return None,
             }
         }
-        // Which pictures of a sub-layer are never referred to depends on the layers above it.
+        let kind = picture?;
+        // Even kinds below 16 are not referred to by their own sub-layer (table 7-1): by nobody, if there is none above it.
+        let is_top = self.highest_sub_layer == Some(sub_layer);
         Some(Picture {
-            entry: picture? >= 19,
-            reference: true,
+            entry: kind >= 19,
+            reference: kind > 15 || kind % 2 == 1 || !is_top,
         })
     }
 
@@ -170,6 +191,7 @@ impl Inspector {
 
     fn av1(&mut self, packet: &[u8]) -> Option<Picture> {
         let (mut rest, mut shown, mut first, mut sequence) = (packet, 0, None, false);
+        let (mut frames, mut kept) = (0, false);
         while let [head, after @ ..] = rest {
             // Without a length, or in layers.
             if head & 0b1000_0110 != 0b10 {
@@ -179,8 +201,14 @@ impl Inspector {
             let (unit, after) = after.split_at_checked(length)?;
             rest = after;
             match head >> 3 & 15 {
-                1 if self.knows(unit) => sequence = true,
+                1 if self.knows(unit) => {
+                    sequence = true;
+                    self.sequence = Sequence::read(unit);
+                }
                 3 | 6 => {
+                    frames += 1;
+                    let slots = self.sequence.and_then(|sequence| sequence.slots(unit));
+                    kept |= slots != Some(0);
                     let head = *unit.first()?;
                     let (existing, is_shown) = (head & 0x80 != 0, head & 0x10 != 0);
                     first.get_or_insert(!existing && head & 0x60 == 0 && is_shown);
@@ -190,11 +218,128 @@ impl Inspector {
                 _ => return None,
             }
         }
+        // A frame that goes into no slot leaves nothing behind: not its pixels, its vectors or its probabilities.
         (shown == 1).then_some(Picture {
             entry: sequence && first?,
-            reference: true,
+            reference: kept || frames != 1,
         })
     }
+}
+
+/// What of an AV1 sequence header the frame headers depend on (AV1 bitstream specification, 5.5.1).
+#[derive(Clone, Copy)]
+struct Sequence {
+    /// Bits of a frame's id, where frames have one.
+    id_bits: Option<u32>,
+    order_bits: u32,
+    /// Whether each frame says for itself if it is made of screen content, or all do the same.
+    screen_content: Option<bool>,
+    integer_vectors: Option<bool>,
+}
+
+impl Sequence {
+    /// `None` for streams with still pictures, a model of the decoder's buffers, or several operating points.
+    fn read(unit: &[u8]) -> Option<Self> {
+        let mut bits = Bits::new(unit);
+        bits.take(3)?;
+        let (still, reduced, timing) = (bits.bit()?, bits.bit()?, bits.bit()?);
+        let (delays, points) = (bits.bit()?, bits.take(5)?);
+        if still + reduced + timing + delays + points != 0 {
+            return None;
+        }
+        bits.take(12)?;
+        // Levels above 7 come with a tier.
+        if bits.take(5)? > 7 {
+            bits.bit()?;
+        }
+        let (width_bits, height_bits) = (bits.take(4)? + 1, bits.take(4)? + 1);
+        bits.take(width_bits)?;
+        bits.take(height_bits)?;
+        let id_bits = match bits.bit()? {
+            0 => None,
+            _ => {
+                let difference = bits.take(4)? + 2;
+                Some(bits.take(3)? + difference + 1)
+            }
+        };
+        // Superblocks of 128, filter intra, edge filter; interintra, masked, warped, dual filter.
+        bits.take(7)?;
+        let has_order = bits.bit()? == 1;
+        if has_order {
+            bits.take(2)?;
+        }
+        let chosen = |bits: &mut Bits<'_>| {
+            Some(match bits.bit()? {
+                1 => None,
+                _ => Some(bits.bit()? == 1),
+            })
+        };
+        let screen_content = chosen(&mut bits)?;
+        let integer_vectors = match screen_content {
+            Some(false) => None,
+            _ => chosen(&mut bits)?,
+        };
+        let order_bits = if has_order { bits.take(3)? + 1 } else { 0 };
+        Some(Self {
+            id_bits,
+            order_bits,
+            screen_content,
+            integer_vectors,
+        })
+    }
+
+    /// The slots that a frame refreshes, one bit each (5.9.2); `None` for frames that only show an older one, or are no plain
+    /// inter frames.
+    fn slots(self, unit: &[u8]) -> Option<u32> {
+        let mut bits = Bits::new(unit);
+        let (existing, kind, shown) = (bits.bit()?, bits.take(2)?, bits.bit()?);
+        if existing == 1 || kind != 1 || shown == 0 {
+            return None;
+        }
+        let resilient = bits.bit()? == 1;
+        bits.bit()?;
+        let screen_content = match self.screen_content {
+            Some(all) => all,
+            None => bits.bit()? == 1,
+        };
+        if screen_content && self.integer_vectors.is_none() {
+            bits.bit()?;
+        }
+        if let Some(id_bits) = self.id_bits {
+            bits.take(id_bits)?;
+        }
+        bits.bit()?;
+        bits.take(self.order_bits)?;
+        if !resilient {
+            bits.take(3)?;
+        }
+        bits.take(8)
+    }
+}
+
+/// What the sequence parameter sets of an `hvcC` header say of their sub-layers (7.3.2.2).
+fn highest_sub_layer(header: &[u8]) -> Option<u8> {
+    if header.first() != Some(&1) {
+        return None;
+    }
+    let mut rest = header.get(23..)?;
+    let mut highest = None;
+    for _ in 0..*header.get(22)? {
+        let (kind, count) = (
+            rest.first()? & 63,
+            u16::from_be_bytes([*rest.get(1)?, *rest.get(2)?]),
+        );
+        rest = rest.get(3..)?;
+        for _ in 0..count {
+            let length = usize::from(u16::from_be_bytes([*rest.first()?, *rest.get(1)?]));
+            let (unit, after) = rest.get(2..)?.split_at_checked(length)?;
+            if kind == 33 {
+                highest = highest.max(Some(unit.get(2)? >> 1 & 7));
+            }
+            rest = after;
+        }
+    }
+    highest
 }
 
 fn vp8(packet: &[u8]) -> Option<Picture> {
@@ -333,6 +478,11 @@ impl<'a> Bits<'a> {
         Some(bit.into())
     }
 
+    /// A number of up to 32 bits.
+    fn take(&mut self, bits: u32) -> Option<u32> {
+        (0..bits).try_fold(0, |value, _| Some(value << 1 | self.bit()?))
+    }
+
     /// An exponential Golomb code.
     fn golomb(&mut self) -> Option<u32> {
         let mut zeros = 0;
@@ -417,6 +567,20 @@ mod tests {
         // A leading picture is shown; a broken link drops it.
         assert_eq!(hevc.read(&[0, 0, 1, 18, 1, 0x80]), OTHER);
         assert_eq!(hevc.read(&[0, 0, 1, 32, 1, 0x80]), None);
+        // One array of one sequence parameter set, which says that there is one sub-layer.
+        let mut header = vec![1; 22];
+        header.extend([1, 33, 0, 1, 0, 3, 66, 1, 1]);
+        let mut layered = Inspector::new(Id::HEVC, &header).unwrap();
+        let mut read = |head: [u8; 2]| layered.read(&[0, 3, head[0], head[1], 0x80]);
+        assert_eq!(read([42, 1]), KEY);
+        assert_eq!(read([0, 1]), LEAF);
+        assert_eq!(read([2, 1]), OTHER);
+        // Of a sub-layer below the highest, others may refer to any picture.
+        header[30] = 3;
+        let mut layered = Inspector::new(Id::HEVC, &header).unwrap();
+        assert_eq!(layered.read(&[0, 3, 42, 1, 0x80]), KEY);
+        assert_eq!(layered.read(&[0, 3, 0, 1, 0x80]), OTHER);
+        assert_eq!(layered.read(&[0, 3, 0, 2, 0x80]), LEAF);
         let mut mpeg2 = Inspector::new(Id::MPEG2VIDEO, &[]).unwrap();
         assert_eq!(
             mpeg2.read(&[0, 0, 1, 0xb3, 9, 9, 0, 0, 1, 0, 0, 8, 0, 0, 1, 1, 5]),

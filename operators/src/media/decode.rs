@@ -1,20 +1,23 @@
 //! One decoding pass for all that is wanted of a video.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use ffmpeg_next::{Packet, frame};
+use ffmpeg_next::frame;
 
 use super::convert::Converter;
-use super::geometry::{CropRect, check_size};
-use super::info::{describe, parts};
-use super::reader::{Faults, FrameReader, next_packet, scan};
-use super::route::{Astray, Guide, Index, Step};
+use super::encode::{self, EncodedInfo};
+use super::geometry::{Canvas, CropRect, Fit, check_size};
+use super::medium::{Medium, Meter};
+use super::route::{Index, Route, Step};
 use super::selection::{Kept, Plan};
-use super::source::Source;
-use super::timeline::{Stamp, Timeline};
-use super::{Clip, Interrupt, MediaError, Request, Span, VideoInfo};
+use super::survey::Survey;
+use super::timeline::Stamp;
+use super::trip::follow;
+use super::{Clip, EncodeOptions, Interrupt, MediaError, Request, VideoInfo};
 
+/// A route that has to read all packets, and leaves out less than this share of them, is not worth its checks.
+const WORTHWHILE_SHARE: usize = 8;
 /// Passes after which a file that decodes differently each time is given up.
 const MAX_PASSES: u32 = 4;
 
@@ -63,10 +66,23 @@ pub struct Statistics {
     pub packets_skipped: usize,
     /// Frames converted, each distinct fit counted.
     pub frames_converted: usize,
+    /// Bytes read of the file, by all passes together.
+    pub bytes_read: u64,
     /// Packets of the last pass that were unreadable or did not decode.
     pub faults: u64,
     /// What ffmpeg said of the first.
     pub first_fault: Option<String>,
+}
+
+/// A crop to be encoded on the way.
+#[derive(Clone, Debug)]
+pub struct CropJob {
+    /// The part of the display frame; offsets and sizes have to be even.
+    pub rect: CropRect,
+    /// The file that is written; its extension names the container.
+    pub out: PathBuf,
+    /// How it is encoded.
+    pub options: EncodeOptions,
 }
 
 /// Decodes the frames that the requests ask for, in one pass where the container tells the truth about its frames.
@@ -78,277 +94,256 @@ pub struct Statistics {
 /// As for opening and [`probe`](super::probe); `Crop` when the view does not lie in the video; `Decode` when no frame
 /// decodes; `Unsupported` for sizes and windows that are refused; `Interrupted`.
 pub fn decode(
-    path: &Path,
+    medium: impl Into<Medium>,
     view: Option<CropRect>,
     requests: &[Request],
     interrupt: &Interrupt,
 ) -> Result<Decoded, MediaError> {
-    decode_with(path, view, requests, &DecodeOptions::default(), interrupt)
+    decode_with(medium, view, requests, &DecodeOptions::default(), interrupt)
 }
 
 /// [`decode`], with options.
 pub fn decode_with(
-    path: &Path,
+    medium: impl Into<Medium>,
     view: Option<CropRect>,
     requests: &[Request],
     options: &DecodeOptions,
     interrupt: &Interrupt,
 ) -> Result<Decoded, MediaError> {
-    let mut source = Source::open(path, interrupt)?;
-    let info = describe(&source)?;
-    let view = info.view(view)?;
-    let time_base = parts(source.video_stream().time_base());
-    let timeline =
-        |stamps: &[Stamp]| Timeline::new(stamps, time_base, info.average_fps.map(f64::recip));
-    let (stamps, index) = scan(&mut source, options.seek, interrupt)?;
-    drop(source);
+    Ok(run(&medium.into(), view, requests, options, None, interrupt)?.0)
+}
 
+/// [`decode_with`], and the same pass encodes a crop. Every frame is needed for that, so nothing is left out.
+///
+/// # Errors
+/// As for [`decode`] and for [`crop_to_file`](super::crop_to_file).
+pub fn decode_and_crop(
+    medium: impl Into<Medium>,
+    view: Option<CropRect>,
+    requests: &[Request],
+    options: &DecodeOptions,
+    crop: &CropJob,
+    interrupt: &Interrupt,
+) -> Result<(Decoded, EncodedInfo), MediaError> {
+    let medium = medium.into();
+    let (decoded, encoded) = run(&medium, view, requests, options, Some(crop), interrupt)?;
+    match encoded {
+        Some(encoded) => Ok((decoded, encoded)),
+        None => Err(MediaError::decode(medium.name(), "no pass was made")),
+    }
+}
+
+fn run(
+    medium: &Medium,
+    view: Option<CropRect>,
+    requests: &[Request],
+    options: &DecodeOptions,
+    mut crop: Option<&CropJob>,
+    interrupt: &Interrupt,
+) -> Result<(Decoded, Option<EncodedInfo>), MediaError> {
+    let (name, meter) = (medium.name(), Meter::default());
+    let survey = medium.survey(interrupt)?;
+    let info = &survey.info;
+    let (canvas, view) = (info.canvas(), info.view(view)?);
+    let predicted = survey.timeline(&survey.stamps);
     let mut statistics = Statistics {
-        frames_predicted: stamps.len(),
+        frames_predicted: predicted.len(),
         ..Statistics::default()
     };
     let mut kept = Kept::new();
-    let predicted = timeline(&stamps);
     // A prediction that cannot be planned for may still be wrong: only the true times decide.
-    let mut wanted = match Plan::new(path, requests, &predicted) {
-        Ok(plan) => {
-            let missing = plan.missing(&kept);
-            let route = index
-                .as_ref()
-                .and_then(|index| Some((index, index.route(&missing, options.threads)?)));
-            if let Some((index, steps)) = route {
-                statistics.passes += 1;
-                let pass = Pass {
-                    path,
-                    converter: Converter::new(info.canvas(), view),
-                    fits: plan.fits.clone(),
-                    wanted: missing.clone(),
-                    kept: &mut kept,
-                    stamps: Vec::new(),
-                    statistics: &mut statistics,
+    let (mut missing, mut fits) = (BTreeMap::new(), Vec::new());
+    if let Ok(plan) = Plan::new(name, requests, &predicted) {
+        missing = plan.missing(&kept);
+        let route = survey
+            .index
+            .as_ref()
+            .filter(|_| options.seek && crop.is_none())
+            .and_then(|index| worthwhile(index, &missing, options.threads));
+        if let Some(route) = route {
+            statistics.passes += 1;
+            let mut collector = Collector::new(Wanted {
+                name,
+                canvas,
+                view,
+                fits: &plan.fits,
+                frames: &missing,
+            });
+            let skipped = follow(
+                medium,
+                &meter,
+                &survey,
+                &route,
+                options,
+                &mut collector,
+                interrupt,
+            )?;
+            // If it was given up, what it took may be other frames than they seemed.
+            statistics.frames_converted += collector.kept.len();
+            if let Some(skipped) = skipped
+                && let Some(clips) = plan.clips(&collector.kept)
+            {
+                statistics.packets_skipped = skipped;
+                statistics.bytes_read = survey.bytes_read + meter.bytes();
+                let decoded = Decoded {
+                    info: info.clone(),
+                    duration_seconds: predicted.duration_seconds(),
+                    frames_decoded: predicted.len(),
+                    clips,
+                    statistics,
                 };
-                let skipped = pass.follow(index, steps, options, interrupt)?;
-                if let Ok(skipped) = skipped
-                    && let Some(clips) = plan.clips(&kept)
-                {
-                    statistics.packets_skipped = skipped;
-                    return Ok(Decoded {
-                        info,
-                        duration_seconds: predicted.duration_seconds(),
-                        frames_decoded: predicted.len(),
-                        clips,
-                        statistics,
-                    });
-                }
-                // What it gave may be other frames than they seemed.
-                kept.clear();
+                return Ok((decoded, None));
             }
-            (missing, plan.fits)
         }
-        Err(_) => Default::default(),
-    };
+        fits = plan.fits;
+    }
+    let granted = footprint(&survey, requests);
+    let mut encoded = None;
     for _ in 0..MAX_PASSES {
-        let mut pass = Pass {
-            path,
-            converter: Converter::new(info.canvas(), view),
-            fits: wanted.1,
-            wanted: wanted.0,
-            kept: &mut kept,
-            stamps: Vec::with_capacity(statistics.frames_predicted),
-            statistics: &mut statistics,
-        };
-        let faults = pass.run(options, interrupt)?;
-        let timeline = timeline(&pass.stamps);
+        let mut collector = Collector::new(Wanted {
+            name,
+            canvas,
+            view,
+            fits: &fits,
+            frames: &missing,
+        });
+        let mut stamps: Vec<Stamp> = Vec::with_capacity(statistics.frames_predicted);
+        let (faults, file) = encode::play(
+            medium,
+            &meter,
+            options.threads,
+            crop.take(),
+            interrupt,
+            |picture| {
+                let number = stamps.len();
+                stamps.push(Stamp {
+                    time: picture.timestamp(),
+                    duration: picture.packet().duration,
+                });
+                collector.keep(number, picture)
+            },
+        )?;
+        encoded = encoded.or(file);
+        statistics.frames_converted += collector.kept.len();
+        kept.extend(collector.kept);
+        let timeline = survey.timeline(&stamps);
         statistics.passes += 1;
+        statistics.bytes_read = survey.bytes_read + meter.bytes();
         statistics.faults = faults.count;
         statistics.first_fault = faults.first.map(super::error::lowercase);
         if timeline.is_empty() {
-            return Err(MediaError::decode(path, faults.reason()));
+            return Err(MediaError::decode(name, faults.reason()));
         }
-        let plan = Plan::new(path, requests, &timeline)?;
+        let plan = Plan::new(name, requests, &timeline)?;
+        let needed = plan.bytes((info.width, info.height));
+        if needed > granted {
+            return Err(MediaError::unsupported(
+                name,
+                format!(
+                    "its packets promise {} frames and {} decode: the wanted ones take {needed} bytes of memory, where \
+                     {granted} were planned for",
+                    statistics.frames_predicted,
+                    timeline.len(),
+                ),
+            ));
+        }
         plan.discard_others(&mut kept);
         if let Some(clips) = plan.clips(&kept) {
-            return Ok(Decoded {
-                info,
+            let decoded = Decoded {
+                info: info.clone(),
                 duration_seconds: timeline.duration_seconds(),
                 frames_decoded: timeline.len(),
                 clips,
                 statistics,
-            });
+            };
+            return Ok((decoded, encoded));
         }
-        wanted = (plan.missing(&kept), plan.fits);
+        missing = plan.missing(&kept);
+        fits = plan.fits;
     }
     Err(MediaError::decode(
-        path,
+        name,
         "it decodes to other frames each time",
     ))
 }
 
-/// One run through the file.
-struct Pass<'a> {
-    path: &'a Path,
-    converter: Converter,
-    fits: Vec<super::Fit>,
-    wanted: BTreeMap<usize, Vec<usize>>,
-    kept: &'a mut Kept,
-    stamps: Vec<Stamp>,
-    statistics: &'a mut Statistics,
+/// The way to the wanted frames, if it spares anything: one by the container's index reads nothing else.
+fn worthwhile<T>(index: &Index, wanted: &BTreeMap<usize, T>, threads: usize) -> Option<Route> {
+    let route = index.route(wanted.keys().copied(), threads)?;
+    let left = route.steps.iter().filter(|&&step| step == Step::Leave);
+    (index.has_places() || left.count() * WORTHWHILE_SHARE >= index.samples.len()).then_some(route)
 }
 
-impl Pass<'_> {
-    fn run(
-        &mut self,
-        options: &DecodeOptions,
-        interrupt: &Interrupt,
-    ) -> Result<Faults, MediaError> {
-        let mut source = Source::open(self.path, interrupt)?;
-        let mut reader = FrameReader::new(&source, options.threads)?;
-        let mut faults = Faults::default();
-        loop {
-            let packet = next_packet(&mut source, &mut faults, interrupt)?;
-            if packet
-                .as_ref()
-                .is_some_and(|packet| packet.stream() != source.video)
-            {
-                continue;
-            }
-            reader.decode(self.path, packet.as_ref(), interrupt, |picture| {
-                self.take(picture)
-            })?;
-            if packet.is_none() {
-                break;
-            }
+/// The frames that are wanted of a video.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    name: &'a Path,
+    canvas: Canvas,
+    view: CropRect,
+    fits: &'a [Fit],
+    /// The fits that each frame is wanted for.
+    frames: &'a BTreeMap<usize, Vec<usize>>,
+}
+
+/// Takes the wanted ones of the decoded frames.
+pub(crate) struct Collector<'a> {
+    pub wanted: Wanted<'a>,
+    converter: Converter,
+    pub kept: Kept,
+}
+
+impl<'a> Collector<'a> {
+    pub fn new(wanted: Wanted<'a>) -> Self {
+        Self {
+            converter: Converter::new(wanted.canvas, wanted.view),
+            wanted,
+            kept: Kept::new(),
         }
-        faults.count += reader.faults.count;
-        faults.first = reader.faults.first.or(faults.first);
-        Ok(faults)
-    }
-
-    /// Decodes what the route says, and nothing else. Returns how many packets were left, or that it leads elsewhere.
-    fn follow(
-        mut self,
-        index: &Index,
-        steps: Vec<Step>,
-        options: &DecodeOptions,
-        interrupt: &Interrupt,
-    ) -> Result<Result<usize, Astray>, MediaError> {
-        let mut guide = Guide::new(index, steps);
-        match self.go(&mut guide, options, interrupt) {
-            Ok(()) => Ok(guide.arrive()),
-            Err(error @ MediaError::Interrupted { .. }) => Err(error),
-            // Whether the file is to blame, its full decode shows.
-            Err(_) => Ok(Err(Astray)),
-        }
-    }
-
-    fn go(
-        &mut self,
-        guide: &mut Guide<'_>,
-        options: &DecodeOptions,
-        interrupt: &Interrupt,
-    ) -> Result<(), MediaError> {
-        let mut source = Source::open(self.path, interrupt)?;
-        let mut reader = FrameReader::new(&source, options.threads)?;
-        let mut faults = Faults::default();
-        loop {
-            let packet = next_packet(&mut source, &mut faults, interrupt)?;
-            if faults.count > 0 {
-                return Err(self.astray(Astray));
-            }
-            let Some(packet) = packet else {
-                return self.feed(&mut reader, guide, None, interrupt);
-            };
-            if packet.stream() != source.video {
-                continue;
-            }
-            let is_beginning = guide.is_beginning();
-            if is_beginning {
-                self.feed(&mut reader, guide, None, interrupt)?;
-                reader.begin();
-            }
-            let step = guide
-                .step(packet.pts().or(packet.dts()), packet.size())
-                .map_err(|astray| self.astray(astray))?;
-            if step != Step::Leave {
-                self.feed(&mut reader, guide, Some(&packet), interrupt)?;
-            }
-        }
-    }
-
-    /// Decodes a packet, or with `None` empties the decoder, and keeps the wanted frames.
-    fn feed(
-        &mut self,
-        reader: &mut FrameReader,
-        guide: &mut Guide<'_>,
-        packet: Option<&Packet>,
-        interrupt: &Interrupt,
-    ) -> Result<(), MediaError> {
-        let path = self.path;
-        reader.decode(path, packet, interrupt, |picture| {
-            match guide.frame(picture).map_err(|astray| self.astray(astray))? {
-                Some(number) => self.keep(number, picture),
-                None => Ok(()),
-            }
-        })?;
-        match reader.faults.count {
-            0 => Ok(()),
-            _ => Err(self.astray(Astray)),
-        }
-    }
-
-    fn astray(&self, _: Astray) -> MediaError {
-        MediaError::decode(self.path, "it is not what its packets promise")
-    }
-
-    fn take(&mut self, picture: &frame::Video) -> Result<(), MediaError> {
-        let number = self.stamps.len();
-        self.stamps.push(Stamp {
-            time: picture.timestamp(),
-            duration: picture.packet().duration,
-        });
-        self.keep(number, picture)
     }
 
     /// Converts the frame of this number, if it is wanted.
-    fn keep(&mut self, number: usize, picture: &frame::Video) -> Result<(), MediaError> {
-        let Some(fits) = self.wanted.remove(&number) else {
+    pub fn keep(&mut self, number: usize, picture: &frame::Video) -> Result<(), MediaError> {
+        let Some(fits) = self.wanted.frames.get(&number) else {
             return Ok(());
         };
-        check_size(self.path, (picture.width(), picture.height()))?;
-        let failed = |reason: String| MediaError::decode(self.path, reason);
+        check_size(self.wanted.name, (picture.width(), picture.height()))?;
+        let failed = |reason: String| MediaError::decode(self.wanted.name, reason);
         self.converter.load(picture).map_err(failed)?;
-        for fit in fits {
-            let frame = self.converter.fit(self.fits[fit]).map_err(failed)?;
+        for &fit in fits {
+            let frame = self.converter.fit(self.wanted.fits[fit]).map_err(failed)?;
             self.kept.insert((number, fit), frame);
-            self.statistics.frames_converted += 1;
         }
         Ok(())
     }
 }
 
-/// At most this many bytes of pixels are held by what [`decode`] returns, and while it works, as far as the header can be
-/// believed: for admission control, before anything is decoded.
-pub fn footprint_bytes(info: &VideoInfo, requests: &[Request]) -> u64 {
+/// Bytes that a decode of these requests holds at most, while it works and in what it returns: for admission control.
+///
+/// They are counted over the frames that the container's index or the packets promise, not over what a header says. A file
+/// that decodes to more than that is refused by [`decode`].
+///
+/// # Errors
+/// As for [`probe`](super::probe); reading packets may take a while.
+pub fn footprint_bytes(
+    medium: &Medium,
+    requests: &[Request],
+    interrupt: &Interrupt,
+) -> Result<u64, MediaError> {
+    Ok(footprint(&*medium.survey(interrupt)?, requests))
+}
+
+fn footprint(survey: &Survey, requests: &[Request]) -> u64 {
+    let info = &survey.info;
+    let timeline = survey.timeline(&survey.stamps);
+    let frames = Plan::new(Path::new(""), requests, &timeline)
+        .map_or(0, |plan| plan.bytes((info.width, info.height)));
     let coded = u64::from(info.coded_width) * u64::from(info.coded_height);
-    let mut by_fit: Vec<(super::Fit, u64)> = Vec::new();
-    for request in requests {
-        let spans = match request.span {
-            Span::Video => 1,
-            Span::Windows { stride_seconds, .. } => info.duration_seconds.map_or(1, |seconds| {
-                (seconds / stride_seconds).ceil().max(1.0) as u64
-            }),
-        };
-        let frames = spans.saturating_mul(request.frames as u64);
-        match by_fit.iter_mut().find(|(fit, _)| *fit == request.fit) {
-            Some((_, sum)) => *sum = sum.saturating_add(frames),
-            None => by_fit.push((request.fit, frames)),
-        }
-    }
-    let all = info.frames_estimate.unwrap_or(u64::MAX);
-    let kept = by_fit.into_iter().map(|(fit, frames)| {
-        fit.max_bytes(info.width, info.height)
-            .saturating_mul(frames.min(all))
-    });
     // The picture being converted, twice over, and what the decoder keeps for reference.
-    kept.fold(coded * 3 * 2 + coded * 3 / 2 * 17, u64::saturating_add)
+    let work = coded * 3 * 2 + coded * 3 / 2 * 17;
+    frames.saturating_add(work).saturating_add(survey.bytes())
+}
+
+/// Bytes that encoding a crop of this size takes beside, about: what an encoder looks ahead and keeps for reference.
+pub fn encoder_footprint_bytes(rect: CropRect) -> u64 {
+    u64::from(rect.width) * u64::from(rect.height) * 3 / 2 * 40
 }

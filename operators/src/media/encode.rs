@@ -7,14 +7,18 @@
 
 use std::path::{Path, PathBuf};
 
+use ffmpeg_next::{Packet, frame};
+
+use super::decode::CropJob;
 use super::encode_audio::AudioTrack;
 use super::encode_video::VideoTrack;
 use super::geometry::CropRect;
 use super::info::{describe, parts};
+use super::medium::{Medium, Meter};
 use super::output::{Container, Output, check_pixel_format, find_encoder};
 use super::reader::{Faults, FrameReader, next_packet};
 use super::source::Source;
-use super::{Interrupt, MediaError};
+use super::{Interrupt, MediaError, VideoInfo};
 
 /// How a crop is encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,75 +72,70 @@ pub struct AudioInfo {
     pub copied: bool,
 }
 
-/// Encodes the part `rect` (display pixels; even offsets and sizes, inside the video) of the video at `path` into the file
+/// Encodes the part `rect` (display pixels; even offsets and sizes, inside the video) of a video into the file
 /// `out`, whose extension names the container: mp4, m4v, mov, mkv or webm.
 ///
 /// # Errors
 /// As for decoding; `Crop` for a rectangle that is odd or sticks out; `Encode` for an unknown container or encoder, or
 /// one that refuses; `Io` when the disk does.
 pub fn crop_to_file(
-    path: &Path,
+    medium: impl Into<Medium>,
     rect: CropRect,
     out: &Path,
     options: &EncodeOptions,
     interrupt: &Interrupt,
 ) -> Result<EncodedInfo, MediaError> {
-    let mut source = Source::open(path, interrupt)?;
-    let info = describe(&source)?;
-    info.view(Some(rect))?;
-    if [rect.x, rect.y, rect.width, rect.height]
-        .iter()
-        .any(|side| side % 2 != 0)
-    {
-        return Err(MediaError::Crop {
-            rect,
-            width: info.width,
-            height: info.height,
-            reason: "its offsets and sizes must be even",
-        });
-    }
-    let container = Container::of(out)?;
-    let encoder = find_encoder(out, &options.encoder)?;
-    check_pixel_format(out, &options.pixel_format)?;
-    container.check_holds(out, encoder)?;
+    let medium = medium.into();
+    let job = CropJob {
+        rect,
+        out: out.to_owned(),
+        options: options.clone(),
+    };
+    let (faults, encoded) = play(
+        &medium,
+        &Meter::default(),
+        options.threads,
+        Some(&job),
+        interrupt,
+        |_| Ok(()),
+    )?;
+    encoded.ok_or_else(|| MediaError::decode(medium.name(), faults.reason()))
+}
 
-    let unfinished = Unfinished::create(out)?;
-    let mut output = Output::new(out, container)?;
-    let mut audio = match source.audio() {
-        Some(index) => AudioTrack::new(&source, index, &mut output)?,
+/// Decodes a whole video once, shows each picture to `each`, and encodes the crop on the way, if there is one to make.
+pub(crate) fn play(
+    medium: &Medium,
+    meter: &Meter,
+    threads: usize,
+    crop: Option<&CropJob>,
+    interrupt: &Interrupt,
+    mut each: impl FnMut(&frame::Video) -> Result<(), MediaError>,
+) -> Result<(Faults, Option<EncodedInfo>), MediaError> {
+    let name = medium.name();
+    let mut source = Source::open(medium, interrupt, meter)?;
+    let info = describe(&source)?;
+    let mut writer = match crop {
+        Some(job) => Some(CropWriter::new(&mut source, &info, job)?),
         None => None,
     };
-    if let Some(track) = &audio {
-        source.keep(track.input);
-    }
-    let mut reader = FrameReader::new(&source, options.threads)?;
-    let time_base = parts(source.video_stream().time_base());
-    let mut video = VideoTrack::new(
-        encoder,
-        options,
-        &info,
-        rect,
-        time_base,
-        source.start_ticks(source.video),
-    );
+    let stream = source.video_stream();
+    let time_base = parts(stream.time_base());
+    let mut reader = FrameReader::new(name, stream.parameters(), time_base, threads)?;
     let mut faults = Faults::default();
     loop {
         let packet = next_packet(&mut source, &mut faults, interrupt)?;
         match packet {
             Some(packet) if packet.stream() != source.video => {
-                if let Some(track) = audio
-                    .as_mut()
-                    .filter(|track| track.input == packet.stream())
-                {
-                    track.push(packet, &mut output)?;
+                if let Some(writer) = &mut writer {
+                    writer.sound(packet)?;
                 }
             }
             packet => {
-                reader.decode(path, packet.as_ref(), interrupt, |picture| {
-                    video.push(picture, &mut output)?;
-                    match &mut audio {
-                        Some(track) if output.has_begun() => track.write_held_back(&mut output),
-                        _ => Ok(()),
+                reader.decode(name, packet.as_ref(), interrupt, |picture| {
+                    each(picture)?;
+                    match &mut writer {
+                        Some(writer) => writer.picture(picture),
+                        None => Ok(()),
                     }
                 })?;
                 if packet.is_none() {
@@ -145,28 +144,108 @@ pub fn crop_to_file(
             }
         }
     }
-    if video.frames() == 0 {
-        faults.first = reader.faults.first.or(faults.first);
-        return Err(MediaError::decode(path, faults.reason()));
-    }
-    video.finish(&mut output)?;
-    let audio = match audio {
-        Some(track) => Some(track.finish(&mut output)?),
-        None => None,
+    faults.count += reader.faults.count;
+    faults.first = reader.faults.first.or(faults.first);
+    let encoded = match writer {
+        Some(writer) if writer.video.frames() > 0 => Some(writer.finish(interrupt)?),
+        _ => None,
     };
-    interrupt.check(|| format!("writing {}", out.display()))?;
-    output.finish()?;
-    let bytes = std::fs::metadata(out)
-        .map_err(|error| MediaError::io("read", out, error))?
-        .len();
-    unfinished.keep();
-    Ok(EncodedInfo {
-        width: rect.width,
-        height: rect.height,
-        frames: video.frames(),
-        bytes,
-        audio,
-    })
+    Ok((faults, encoded))
+}
+
+/// Makes the file of a crop, from the pictures and the sound of a source.
+struct CropWriter<'a> {
+    unfinished: Unfinished,
+    output: Output,
+    video: VideoTrack<'a>,
+    audio: Option<AudioTrack>,
+    job: &'a CropJob,
+}
+
+impl<'a> CropWriter<'a> {
+    /// Begins the file; from here on the source also gives the sound.
+    fn new(source: &mut Source, info: &'a VideoInfo, job: &'a CropJob) -> Result<Self, MediaError> {
+        let CropJob { rect, out, options } = job;
+        info.view(Some(*rect))?;
+        if [rect.x, rect.y, rect.width, rect.height]
+            .iter()
+            .any(|side| side % 2 != 0)
+        {
+            return Err(MediaError::Crop {
+                rect: *rect,
+                width: info.width,
+                height: info.height,
+                reason: "its offsets and sizes must be even",
+            });
+        }
+        let container = Container::of(out)?;
+        let encoder = find_encoder(out, &options.encoder)?;
+        check_pixel_format(out, &options.pixel_format)?;
+        container.check_holds(out, encoder)?;
+
+        let unfinished = Unfinished::create(out)?;
+        let mut output = Output::new(out, container)?;
+        let audio = match source.audio() {
+            Some(index) => AudioTrack::new(source, index, &mut output)?,
+            None => None,
+        };
+        if let Some(track) = &audio {
+            source.keep(track.input);
+        }
+        let video = VideoTrack::new(
+            encoder,
+            options,
+            info,
+            *rect,
+            parts(source.video_stream().time_base()),
+            source.start_ticks(source.video),
+        );
+        Ok(Self {
+            unfinished,
+            output,
+            video,
+            audio,
+            job,
+        })
+    }
+
+    /// Takes a packet of another stream than the video.
+    fn sound(&mut self, packet: Packet) -> Result<(), MediaError> {
+        match &mut self.audio {
+            Some(track) if track.input == packet.stream() => track.push(packet, &mut self.output),
+            _ => Ok(()),
+        }
+    }
+
+    fn picture(&mut self, picture: &frame::Video) -> Result<(), MediaError> {
+        self.video.push(picture, &mut self.output)?;
+        match &mut self.audio {
+            Some(track) if self.output.has_begun() => track.write_held_back(&mut self.output),
+            _ => Ok(()),
+        }
+    }
+
+    fn finish(mut self, interrupt: &Interrupt) -> Result<EncodedInfo, MediaError> {
+        let out = &self.job.out;
+        self.video.finish(&mut self.output)?;
+        let audio = match self.audio {
+            Some(track) => Some(track.finish(&mut self.output)?),
+            None => None,
+        };
+        interrupt.check(|| format!("writing {}", out.display()))?;
+        self.output.finish()?;
+        let bytes = std::fs::metadata(out)
+            .map_err(|error| MediaError::io("read", out, error))?
+            .len();
+        self.unfinished.keep();
+        Ok(EncodedInfo {
+            width: self.job.rect.width,
+            height: self.job.rect.height,
+            frames: self.video.frames(),
+            bytes,
+            audio,
+        })
+    }
 }
 
 /// A file that is removed unless it is kept.

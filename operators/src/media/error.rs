@@ -64,7 +64,7 @@ pub enum MediaError {
         /// ffmpeg's reason.
         reason: String,
     },
-    /// The file system refused.
+    /// The file system, or the store it is read from, refused.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
         /// What was tried: `read`, `write` …

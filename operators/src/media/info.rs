@@ -1,12 +1,12 @@
 //! What the header says of a video.
 
 use std::ffi::CStr;
-use std::path::Path;
 
 use ffmpeg_next::format::stream::Stream;
 use ffmpeg_next::{Rational, codec, ffi};
 
 use super::geometry::{Canvas, CropRect, check_size, display_size};
+use super::medium::{Medium, Meter};
 use super::source::Source;
 use super::{Interrupt, MediaError, Orientation};
 
@@ -69,13 +69,13 @@ impl VideoInfo {
     }
 }
 
-/// Reads the header of a video file.
+/// Reads the header of a video.
 ///
 /// # Errors
 /// As for opening: `Io`, `Open`, `NoVideo`, `Unsupported` (container, codec or size), `Interrupted`; `Decode` when the
 /// picture size cannot be found out.
-pub fn probe(path: &Path, interrupt: &Interrupt) -> Result<VideoInfo, MediaError> {
-    describe(&Source::open(path, interrupt)?)
+pub fn probe(medium: impl Into<Medium>, interrupt: &Interrupt) -> Result<VideoInfo, MediaError> {
+    describe(&Source::open(&medium.into(), interrupt, &Meter::default())?)
 }
 
 pub(crate) fn describe(source: &Source) -> Result<VideoInfo, MediaError> {

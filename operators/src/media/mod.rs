@@ -12,7 +12,7 @@
 //! `Arc` after that, and nothing but the picked frames is ever held. Where the packets of a stream leave nothing in doubt, only
 //! those are decoded that lead to a picked frame ([`route`]).
 //!
-//! **Trust.** The files come from strangers. Only the file itself is ever read ([`source`]): containers that refer to
+//! **Trust.** The files come from strangers. Only the bytes handed over are ever read ([`medium`], [`source`]): containers that refer to
 //! other files or addresses are refused by name. Sizes are bounded before memory is taken, and the caller's
 //! [`Interrupt`] is asked at every read, packet and frame, so that no file can hold a thread for ever.
 //!
@@ -31,15 +31,23 @@ pub mod frames;
 pub mod geometry;
 pub mod info;
 pub mod interrupt;
+pub mod medium;
 mod orientation;
 mod output;
 mod reader;
 mod route;
+mod sample_table;
 mod selection;
 pub mod source;
+mod survey;
 pub mod timeline;
+mod trip;
+mod window;
 
-pub use decode::{DecodeOptions, Decoded, Statistics, decode, decode_with, footprint_bytes};
+pub use decode::{
+    CropJob, DecodeOptions, Decoded, Statistics, decode, decode_and_crop, decode_with,
+    encoder_footprint_bytes, footprint_bytes,
+};
 pub use encode::{EncodeOptions, EncodedInfo, crop_to_file};
 pub use encode_frames::frames_to_file;
 pub use error::MediaError;
@@ -47,5 +55,6 @@ pub use frames::{Clip, Frame};
 pub use geometry::{CropRect, Fit};
 pub use info::{VideoInfo, probe};
 pub use interrupt::Interrupt;
+pub use medium::{Medium, ReadSeek, Stream};
 pub use orientation::Orientation;
 pub use selection::{Request, Span};

@@ -1,22 +1,21 @@
 //! Which packets a decode has to touch, when only some frames are wanted.
 //!
-//! A route is planned from what the packets say, and is only ever a way to the frames that a decode of the whole file gives.
-//! So it exists only for streams about which nothing is in doubt ([`Index::new`]), and it always decodes the first and the
-//! last group of pictures completely: what a route gives is believed only if every picture that it decodes comes out,
-//! in order, with the time and length that was predicted for it.
+//! A route is planned from what the container or the packets say, and is only ever a way to the frames that a decode of the
+//! whole file gives. So it exists only for streams about which nothing is in doubt ([`Index::new`]), and what it gives is
+//! believed only if every picture that it decodes comes out, in order, with the time and length that was predicted for it.
+//! The first and the last frame are always among them.
 //!
 //! Left out are groups without a wanted frame, the end of a group after its last wanted frame, and pictures that nobody
 //! wants and no other picture refers to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::ops::Range;
 
 use ffmpeg_next::frame;
 
 use super::bitstream::Picture;
 use super::timeline::Stamp;
 
-/// A route that leaves out less than this share of the packets is not worth its checks.
-const WORTHWHILE_SHARE: usize = 8;
 /// Left out at the end of a group, these many packets (and one more for each thread) would cost more than they spare.
 const SHORT_TAIL: usize = 4;
 
@@ -24,15 +23,30 @@ const SHORT_TAIL: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sample {
     pub stamp: Stamp,
+    /// Ticks.
+    pub decoded_at: Option<i64>,
+    /// Where it lies in the file, if the container's index says so.
+    pub offset: Option<u64>,
     pub bytes: usize,
     /// An edit list cuts it away: it is decoded, and never shown.
     pub hidden: bool,
-    pub picture: Picture,
+    /// Whether the container says that decoding can begin here.
+    pub key: bool,
+    /// What the packet says of itself, if it was read.
+    pub picture: Option<Picture>,
+}
+
+impl Sample {
+    /// Whether decoding can begin here: as the packet says, or else as the container does.
+    fn is_entry(&self) -> bool {
+        self.picture.map_or(self.key, |picture| picture.entry)
+    }
 }
 
 /// All packets of a stream, in order of decoding.
+#[derive(Debug)]
 pub(crate) struct Index {
-    samples: Vec<Sample>,
+    pub samples: Vec<Sample>,
     /// For each sample which frame it is, in order of presentation.
     numbers: Vec<Option<usize>>,
     /// For each frame its sample.
@@ -46,6 +60,15 @@ pub(crate) enum Step {
     /// Empty the decoder, and begin anew with this packet.
     Begin,
     Leave,
+}
+
+/// The way to some frames.
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    /// One for each sample.
+    pub steps: Vec<Step>,
+    /// The frames that have to be decoded.
+    wanted: BTreeSet<usize>,
 }
 
 impl Index {
@@ -73,6 +96,11 @@ impl Index {
         })
     }
 
+    /// Whether it is known of all packets where they lie in the file.
+    pub fn has_places(&self) -> bool {
+        self.samples.iter().all(|sample| sample.offset.is_some())
+    }
+
     /// The stamps of the frames, in order of presentation.
     #[cfg(test)]
     fn stamps(&self) -> Vec<Stamp> {
@@ -80,21 +108,24 @@ impl Index {
         self.positions.iter().map(stamp).collect()
     }
 
-    /// How to get at the wanted frames; `None` if the whole file may as well be decoded.
-    pub fn route<T>(&self, wanted: &BTreeMap<usize, T>, threads: usize) -> Option<Vec<Step>> {
+    /// How to get at the wanted frames, with a decoder of this many threads; `None` if decoding cannot begin at the first
+    /// packet, or a frame is wanted that there is not.
+    pub fn route(&self, wanted: impl IntoIterator<Item = usize>, threads: usize) -> Option<Route> {
         let starts: Vec<usize> = (0..self.samples.len())
-            .filter(|&at| self.samples[at].picture.entry && self.numbers[at].is_some())
+            .filter(|&at| self.samples[at].is_entry() && self.numbers[at].is_some())
             .collect();
         if starts.first() != Some(&0) {
             return None;
         }
+        let wanted: BTreeSet<usize> = wanted
+            .into_iter()
+            .chain([0, self.positions.len() - 1])
+            .collect();
         let last = starts.len() - 1;
         let end = |group: usize| starts.get(group + 1).copied().unwrap_or(self.samples.len());
         // Up to where each group is decoded, and whether it has to follow the one before without a break.
         let mut until = starts.clone();
-        until[0] = end(0);
-        until[last] = end(last);
-        for &frame in wanted.keys() {
+        for &frame in &wanted {
             let position = *self.positions.get(frame)?;
             let group = starts.partition_point(|&start| start <= position) - 1;
             until[group] = until[group].max(position + 1);
@@ -111,36 +142,55 @@ impl Index {
         }
         let mut steps = vec![Step::Leave; self.samples.len()];
         for group in 0..=last {
-            let decoded = starts[group]..until[group];
-            let numbers = &self.numbers[decoded.clone()];
-            let samples = &self.samples[decoded.clone()];
-            for ((step, sample), number) in steps[decoded].iter_mut().zip(samples).zip(numbers) {
-                let is_wanted = number.is_some_and(|number| wanted.contains_key(&number));
-                if group == 0 || group == last || sample.picture.reference || is_wanted {
-                    *step = Step::Decode;
+            for at in starts[group]..until[group] {
+                if !self.is_spare(&wanted, at, self.samples[at].picture) {
+                    steps[at] = Step::Decode;
                 }
             }
             if group > 0 && until[group] > starts[group] && until[group - 1] != starts[group] {
                 steps[starts[group]] = Step::Begin;
             }
         }
-        let left = steps.iter().filter(|&&step| step == Step::Leave).count();
-        (left > 0 && left * WORTHWHILE_SHARE >= steps.len()).then_some(steps)
+        Some(Route { steps, wanted })
+    }
+
+    /// Whether nobody wants the picture of this sample, and nothing refers to it, as far as is known.
+    fn is_spare(&self, wanted: &BTreeSet<usize>, at: usize, picture: Option<Picture>) -> bool {
+        let is_wanted = self.numbers[at].is_some_and(|number| wanted.contains(&number));
+        !is_wanted && picture.is_some_and(|picture| !picture.reference)
+    }
+}
+
+impl Route {
+    /// The way in so many parts of about the same work, or fewer: each begins where decoding begins.
+    pub fn shares(&self, parts: usize) -> Vec<Range<usize>> {
+        let decoded = |steps: &[Step]| steps.iter().filter(|&&step| step != Step::Leave).count();
+        let share = decoded(&self.steps).div_ceil(parts.max(1));
+        let mut shares = Vec::new();
+        let (mut start, mut work) = (0, 0);
+        for (at, step) in self.steps.iter().enumerate() {
+            if *step == Step::Begin && work >= share {
+                shares.push(start..at);
+                (start, work) = (at, 0);
+            }
+            work += usize::from(*step != Step::Leave);
+        }
+        shares.push(start..self.steps.len());
+        shares
     }
 }
 
 /// Follows a route, and notices when the stream is not what the route was planned for.
 pub(crate) struct Guide<'a> {
     index: &'a Index,
-    steps: Vec<Step>,
-    /// The packet that comes next.
-    at: usize,
+    route: &'a Route,
     /// Frames that are in the decoder.
     due: BTreeSet<usize>,
     /// The first frame since the decoder began anew: pictures before it are not what they should be.
     first: usize,
     /// The frame that came out last.
     last: Option<usize>,
+    left: usize,
 }
 
 /// The stream is not what it seemed.
@@ -148,42 +198,39 @@ pub(crate) struct Guide<'a> {
 pub(crate) struct Astray;
 
 impl<'a> Guide<'a> {
-    pub fn new(index: &'a Index, steps: Vec<Step>) -> Self {
+    pub fn new(index: &'a Index, route: &'a Route) -> Self {
         Self {
             index,
-            steps,
-            at: 0,
+            route,
             due: BTreeSet::new(),
             first: 0,
             last: None,
+            left: 0,
         }
     }
 
-    /// What to do with the next packet. Before a [`Step::Begin`] is answered, all frames have to be out: ask
-    /// [`is_beginning`](Self::is_beginning).
-    pub fn step(&mut self, time: Option<i64>, bytes: usize) -> Result<Step, Astray> {
-        let sample = self.index.samples.get(self.at).ok_or(Astray)?;
-        if (sample.stamp.time, sample.bytes) != (time, bytes) {
-            return Err(Astray);
-        }
-        let (step, number) = (self.steps[self.at], self.index.numbers[self.at]);
+    /// Whether the sample at `at` is to be decoded, as its packet says what it is. Before a [`Step::Begin`], all frames have
+    /// to be out.
+    pub fn step(&mut self, at: usize, picture: Picture) -> Result<bool, Astray> {
+        let (step, number) = (self.route.steps[at], self.index.numbers[at]);
         if step == Step::Begin {
-            if !self.due.is_empty() || number <= self.last {
+            if !self.due.is_empty() || number <= self.last || !picture.entry {
                 return Err(Astray);
             }
             self.first = number.ok_or(Astray)?;
         }
-        if step != Step::Leave {
-            self.due
-                .extend(number.filter(|&number| number >= self.first));
+        if step == Step::Leave || self.index.is_spare(&self.route.wanted, at, Some(picture)) {
+            self.leave();
+            return Ok(false);
         }
-        self.at += 1;
-        Ok(step)
+        self.due
+            .extend(number.filter(|&number| number >= self.first));
+        Ok(true)
     }
 
-    /// Whether the decoder is to be emptied before the next packet.
-    pub fn is_beginning(&self) -> bool {
-        self.steps.get(self.at) == Some(&Step::Begin)
+    /// A sample is left unread.
+    pub fn leave(&mut self) {
+        self.left += 1;
     }
 
     /// Which frame has come out; `None` for one that cannot be right here, and is not needed.
@@ -223,14 +270,10 @@ impl<'a> Guide<'a> {
 
     /// How many packets were left out, once the end is reached and every frame came.
     pub fn arrive(&self) -> Result<usize, Astray> {
-        if self.at != self.steps.len() || !self.due.is_empty() {
-            return Err(Astray);
+        match self.due.is_empty() {
+            true => Ok(self.left),
+            false => Err(Astray),
         }
-        Ok(self
-            .steps
-            .iter()
-            .filter(|&&step| step == Step::Leave)
-            .count())
     }
 }
 
@@ -258,54 +301,86 @@ mod tests {
                         time: Some(group * 10 + shown),
                         duration: 1,
                     },
+                    decoded_at: None,
+                    offset: None,
                     bytes: 100,
                     hidden: false,
-                    picture: Picture {
+                    key: at == 0,
+                    picture: Some(Picture {
                         entry: at == 0,
                         reference: open || at == 0 || at % 2 == 1,
-                    },
+                    }),
                 });
             }
         }
         Index::new(samples).unwrap()
     }
 
-    fn text(steps: Option<Vec<Step>>) -> String {
+    fn text(route: Option<Route>) -> String {
         let letter = |step: &Step| match step {
             Step::Decode => 'd',
             Step::Begin => 'B',
             Step::Leave => '.',
         };
-        steps.unwrap().iter().map(letter).collect()
-    }
-
-    fn wanted(frames: &[usize]) -> BTreeMap<usize, ()> {
-        frames.iter().map(|&frame| (frame, ())).collect()
+        route.unwrap().steps.iter().map(letter).collect()
     }
 
     #[test]
-    fn the_first_and_the_last_group_and_what_leads_to_a_frame_are_decoded() {
-        let route = index(5, false).route(&wanted(&[0, 23, 49]), 1);
+    fn what_leads_to_a_frame_is_decoded_and_little_else() {
+        let route = index(5, false).route([0, 23, 49], 1);
         assert_eq!(
             text(route),
-            "dddddddddd..........Bd.dd...............Bddddddddd"
+            "d...................Bd.dd...............Bd.d.d.d.d"
         );
+    }
+
+    #[test]
+    fn the_first_and_the_last_frame_are_decoded_in_any_case() {
+        let route = index(3, false).route([11], 1);
+        assert_eq!(text(route), "d.........Bdd.......Bd.d.d.d.d");
     }
 
     #[test]
     fn a_frame_before_the_first_of_its_group_needs_the_group_before() {
-        let route = index(5, true).route(&wanted(&[0, 30, 49]), 1);
+        let route = index(5, true).route([0, 30, 49], 1);
         assert_eq!(
             text(route),
-            "dddddddddd..........Bddddddddddd........Bddddddddd"
+            "dd..................Bddddddddddd........Bddddddddd"
         );
     }
 
     #[test]
-    fn nothing_is_gained_where_every_frame_is_wanted() {
-        let all: Vec<usize> = (0..50).collect();
-        assert_eq!(index(5, false).route(&wanted(&all), 1), None);
-        assert_eq!(index(2, false).route(&wanted(&[0, 19]), 1), None);
+    fn a_way_is_shared_where_decoding_begins_anew() {
+        let route = index(5, false).route([0, 12, 23, 49], 1).unwrap();
+        // 1, 2, 4 and 6 pictures, in groups that begin at 0, 10, 20 and 40.
+        assert_eq!(route.shares(1), vec![0..50]);
+        assert_eq!(route.shares(2), vec![0..40, 40..50]);
+        assert_eq!(route.shares(9), vec![0..20, 20..40, 40..50]);
+    }
+
+    #[test]
+    fn of_packets_that_were_not_read_all_may_matter() {
+        let mut samples = index(3, false).samples;
+        samples.iter_mut().for_each(|sample| sample.picture = None);
+        let index = Index::new(samples).unwrap();
+        let route = index.route([11], 1).unwrap();
+        assert_eq!(text(Some(route.clone())), "d.........Bdd.......Bddddddddd");
+        let mut guide = Guide::new(&index, &route);
+        let leaf = Picture {
+            entry: false,
+            reference: false,
+        };
+        let entry = Picture {
+            entry: true,
+            reference: true,
+        };
+        assert_eq!(guide.step(0, entry), Ok(true));
+        guide.due.clear();
+        // What the container calls a key has to be one.
+        assert_eq!(guide.step(10, leaf), Err(Astray));
+        assert_eq!(guide.step(10, entry), Ok(true));
+        assert_eq!((guide.step(11, leaf), guide.left), (Ok(false), 1));
+        assert_eq!(guide.step(12, leaf), Ok(true));
     }
 
     #[test]
@@ -320,8 +395,8 @@ mod tests {
         index: &Index,
         change: impl Fn(usize, Stamp) -> Option<Stamp>,
     ) -> Result<usize, Astray> {
-        let steps = index.route(&wanted(&[0, 23, 49]), 1).unwrap();
-        let mut guide = Guide::new(index, steps);
+        let route = index.route([0, 23, 49], 1).unwrap();
+        let mut guide = Guide::new(index, &route);
         let mut held: Vec<usize> = Vec::new();
         let drain = |guide: &mut Guide<'_>, held: &mut Vec<usize>, keep: usize| {
             held.sort_unstable();
@@ -334,11 +409,10 @@ mod tests {
             Ok(())
         };
         for at in 0..index.samples.len() {
-            if guide.is_beginning() {
+            if route.steps[at] == Step::Begin {
                 drain(&mut guide, &mut held, 0)?;
             }
-            let sample = index.samples[at];
-            if guide.step(sample.stamp.time, sample.bytes)? != Step::Leave {
+            if guide.step(at, index.samples[at].picture.unwrap())? {
                 held.extend(index.numbers[at]);
                 drain(&mut guide, &mut held, 2)?;
             }
@@ -350,8 +424,8 @@ mod tests {
     #[test]
     fn whatever_comes_otherwise_is_noticed() {
         let index = index(5, false);
-        assert_eq!(follow(&index, |_, stamp| Some(stamp)), Ok(26));
-        for number in [0, 5, 9, 20, 23, 40, 49] {
+        assert_eq!(follow(&index, |_, stamp| Some(stamp)), Ok(40 - 1));
+        for number in [0, 20, 23, 24, 40, 44, 49] {
             let lost = follow(&index, |at, stamp| (at != number).then_some(stamp));
             assert_eq!(lost, Err(Astray), "frame {number} lost");
             let longer = follow(&index, |at, stamp| {

@@ -83,6 +83,15 @@ impl Plan {
         Ok(Self { fits, picks })
     }
 
+    /// Bytes of the pixels of all frames that are picked, each once a fit, of a video of this display size.
+    pub fn bytes(&self, (width, height): (u32, u32)) -> u64 {
+        let picked: std::collections::HashSet<Key> = self.keys().collect();
+        picked
+            .into_iter()
+            .map(|(_, fit)| self.fits[fit].max_bytes(width, height))
+            .fold(0, u64::saturating_add)
+    }
+
     /// Which fits each frame is needed for, without those that are there already.
     pub fn missing(&self, kept: &Kept) -> BTreeMap<usize, Vec<usize>> {
         let mut missing: BTreeMap<usize, Vec<usize>> = BTreeMap::new();

@@ -1,17 +1,18 @@
 //! Opens a video file that is not to be trusted.
 //!
-//! ffmpeg gets an open file handle rather than a name, no protocol to open anything else with, and a list of containers it
+//! ffmpeg gets an open reader rather than a name, no protocol to open anything else with, and a list of containers it
 //! may take the bytes for. Playlists and the like (hls, dash, concat, sdp, image sequences), which make ffmpeg read
 //! other files or talk to the network, are not on the list; neither are pictures, sound and subtitles. External tracks
 //! of QuickTime files are never followed (ffmpeg's default).
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Once;
 
 use ffmpeg_next::format::context::{Input, StreamIo};
-use ffmpeg_next::{Dictionary, Error, ffi, format, media, util};
+use ffmpeg_next::{Dictionary, Error, Packet, ffi, format, media, util};
 
+use super::medium::{Medium, Meter};
 use super::{Interrupt, MediaError};
 
 /// The containers that are read, by the names ffmpeg has for them.
@@ -46,24 +47,29 @@ const MAX_ALLOCATION_BYTES: usize = 512 << 20;
 /// An opened container and its video stream. All other streams are left unread unless [`keep`](Source::keep)ed.
 pub(crate) struct Source {
     pub input: Input,
+    /// What messages call it.
     pub path: PathBuf,
     /// Index of the video stream.
     pub video: usize,
+    meter: Meter,
+    /// Packets that were read, and are to be handed out first.
+    put_back: VecDeque<Packet>,
 }
 
 impl Source {
-    /// Opens `path` and finds its video stream.
+    /// Opens a medium and finds its video stream. What is read of it is added to `meter`.
     ///
     /// # Errors
     /// `Io` when the file cannot be read, `Unsupported` for a container that is not in [`CONTAINERS`], `NoVideo`, `Open`
     /// for all that ffmpeg cannot make sense of, `Interrupted`.
-    pub fn open(path: &Path, interrupt: &Interrupt) -> Result<Self, MediaError> {
+    pub fn open(medium: &Medium, interrupt: &Interrupt, meter: &Meter) -> Result<Self, MediaError> {
         start_ffmpeg();
+        let path = medium.name();
         let during = || format!("opening {}", path.display());
         interrupt.check(during)?;
         let asked = interrupt.clone();
         let mut input = format::input_from_stream_with_interrupt(
-            stream(path)?,
+            stream(medium, interrupt, meter)?,
             None,
             Some(Dictionary::from_iter([
                 ("format_whitelist", CONTAINERS.join(",").as_str()),
@@ -71,7 +77,11 @@ impl Source {
             ])),
             move || asked.is_raised(),
         )
-        .map_err(|error| why_not(path, error).or_interrupted(interrupt, &during()))?;
+        .map_err(|error| match meter.check(path) {
+            Ok(()) => why_not(medium, error, interrupt),
+            Err(unreadable) => unreadable,
+        })
+        .map_err(|error| error.or_interrupted(interrupt, &during()))?;
 
         let video = best_video(&input).ok_or_else(|| MediaError::NoVideo {
             path: path.to_owned(),
@@ -85,7 +95,54 @@ impl Source {
             input,
             path: path.to_owned(),
             video,
+            meter: meter.clone(),
+            put_back: VecDeque::new(),
         })
+    }
+
+    /// Fails if the medium could not be read.
+    pub fn check(&self) -> Result<(), MediaError> {
+        self.meter.check(&self.path)
+    }
+
+    /// The next packet of any stream that is kept.
+    pub fn next(&mut self) -> Result<Packet, Error> {
+        if let Some(packet) = self.put_back.pop_front() {
+            return Ok(packet);
+        }
+        let mut packet = Packet::empty();
+        packet.read(&mut self.input)?;
+        Ok(packet)
+    }
+
+    /// Hands these packets out again, before all others.
+    pub fn put_back(&mut self, packets: VecDeque<Packet>) {
+        self.put_back = packets;
+    }
+
+    /// The index that an mp4 or QuickTime file has of its video, all packets in order of decoding; empty for others.
+    pub fn index_entries(&self) -> Vec<ffi::AVIndexEntry> {
+        if !self
+            .input
+            .format()
+            .name()
+            .split(',')
+            .any(|name| name == "mp4")
+        {
+            return Vec::new();
+        }
+        // SAFETY: entries are valid until the next call about the stream, and are copied before.
+        unsafe {
+            let stream = self.video_stream().as_ptr().cast_mut();
+            (0..ffi::avformat_index_get_entries_count(stream))
+                .map_while(|at| ffi::avformat_index_get_entry(stream, at).as_ref().copied())
+                .collect()
+        }
+    }
+
+    /// The id of the video's track in an mp4 or QuickTime file.
+    pub fn track_id(&self) -> Option<u32> {
+        u32::try_from(self.video_stream().id()).ok()
     }
 
     /// Also reads the stream `index`.
@@ -141,15 +198,9 @@ pub(crate) fn start_ffmpeg() {
     });
 }
 
-fn stream(path: &Path) -> Result<StreamIo, MediaError> {
-    let file = File::open(path).map_err(|error| MediaError::io("read", path, error))?;
-    let kind = file
-        .metadata()
-        .map_err(|error| MediaError::io("read", path, error))?;
-    if !kind.is_file() {
-        return Err(MediaError::open(path, "not a regular file"));
-    }
-    StreamIo::from_read_seek(file).map_err(|error| MediaError::open(path, error))
+fn stream(medium: &Medium, interrupt: &Interrupt, meter: &Meter) -> Result<StreamIo, MediaError> {
+    let reader = medium.reader(interrupt, meter)?;
+    StreamIo::from_read_seek(reader).map_err(|error| MediaError::open(medium.name(), error))
 }
 
 /// A stream of moving pictures: not the cover of a song.
@@ -175,12 +226,13 @@ fn set_discard(stream: &mut format::stream::StreamMut<'_>, discard: ffi::AVDisca
 }
 
 /// ffmpeg answers a container that is not on the list with "invalid argument": say which it was.
-fn why_not(path: &Path, error: Error) -> MediaError {
+fn why_not(medium: &Medium, error: Error, interrupt: &Interrupt) -> MediaError {
+    let path = medium.name();
     if (error
         == Error::Other {
             errno: libc::EINVAL,
         })
-        && let Some(name) = container_name(path)
+        && let Some(name) = container_name(medium, interrupt)
         && !name.split(',').any(|name| CONTAINERS.contains(&name))
     {
         return MediaError::unsupported(
@@ -195,8 +247,8 @@ fn why_not(path: &Path, error: Error) -> MediaError {
 }
 
 /// What ffmpeg takes the first bytes of a file for.
-fn container_name(path: &Path) -> Option<String> {
-    let mut io = stream(path).ok()?;
+fn container_name(medium: &Medium, interrupt: &Interrupt) -> Option<String> {
+    let mut io = stream(medium, interrupt, &Meter::default()).ok()?;
     let mut container: *const ffi::AVInputFormat = std::ptr::null();
     // SAFETY: `io` outlives the call; ffmpeg only reads from it, and stores a pointer to one of its static formats.
     unsafe {

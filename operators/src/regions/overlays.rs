@@ -66,14 +66,83 @@ pub struct Overlay {
     pub persistence: f32,
 }
 
-/// The overlays of these frames, all of one size. `scene` is the part within the borders: left, upper, right, lower edge.
-pub fn overlays(frames: &[Small], scene: [usize; 4]) -> Vec<Overlay> {
+/// What lasts over the frames, within a part of the frame.
+pub struct Stillness {
+    still: Still,
+    left: usize,
+    upper: usize,
+}
+
+/// What the pixels say of a box over a picture that moves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evidence {
+    /// Share of the edges in the box that last, 0 to 1.
+    pub lasting: f64,
+    /// The box of the edges that last, a little beyond the box at most, if there are some.
+    pub bounds: Option<[f32; 4]>,
+}
+
+/// Share of the pixels around a box that must change for it to have evidence.
+const MOVING: f64 = 0.6;
+
+/// Edges in a box, mean over the frames, under which nothing can be said of them.
+const MIN_EDGES: f64 = 12.0;
+
+impl Stillness {
+    /// What the pixels say of a box (left, upper, right and lower edge in pixels of the working size); `None` where the
+    /// picture around it stands still, or there is nothing to see in it.
+    pub fn evidence(&self, rect: [f32; 4]) -> Option<Evidence> {
+        let still = &self.still;
+        let inside = |rect: [f32; 4]| -> Option<[usize; 4]> {
+            let x = |edge: f32| (edge - self.left as f32).clamp(0.0, still.width as f32) as usize;
+            let y = |edge: f32| (edge - self.upper as f32).clamp(0.0, still.height as f32) as usize;
+            let rect = [x(rect[0]), y(rect[1]), x(rect[2].ceil()), y(rect[3].ceil())];
+            (rect[2] > rect[0] && rect[3] > rect[1]).then_some(rect)
+        };
+        let own = inside(rect)?;
+        let around = still.around(own);
+        let edges: f64 = still.pixels(own).map(|at| f64::from(still.edges[at])).sum();
+        let edges = edges / still.frames as f64;
+        if around.count == 0
+            || (around.changing as f64) < MOVING * around.count as f64
+            || edges < MIN_EDGES
+        {
+            return None;
+        }
+        let lasting = still.lasting_in(own).len() as f64 / edges;
+        let (w, h) = (rect[2] - rect[0], rect[3] - rect[1]);
+        let beyond = (0.25 * w.min(h)).clamp(3.0, 16.0);
+        let wide = inside([
+            rect[0] - beyond,
+            rect[1] - beyond,
+            rect[2] + beyond,
+            rect[3] + beyond,
+        ])?;
+        let bounds = still
+            .lasting_in(wide)
+            .into_iter()
+            .map(|(at, _)| {
+                let (x, y) = (at % still.width + self.left, at / still.width + self.upper);
+                let (x, y) = (x as f32, y as f32);
+                [x, y, x + 1.0, y + 1.0]
+            })
+            .reduce(hull);
+        Some(Evidence {
+            lasting: lasting.min(1.0),
+            bounds,
+        })
+    }
+}
+
+/// The overlays of these frames, all of one size, and what lasts in them. `scene` is the part within the borders: left,
+/// upper, right, lower edge.
+pub fn look(frames: &[Small], scene: [usize; 4]) -> (Vec<Overlay>, Option<Stillness>) {
     let Some(first) = frames.first() else {
-        return Vec::new();
+        return (Vec::new(), None);
     };
     let [left, upper, right, lower] = scene;
     if frames.len() < MIN_FRAMES || right < left + 16 || lower < upper + 16 {
-        return Vec::new();
+        return (Vec::new(), None);
     }
     let (width, height) = (right - left, lower - upper);
     let frames: Vec<Small> = frames
@@ -94,7 +163,8 @@ pub fn overlays(frames: &[Small], scene: [usize; 4]) -> Vec<Overlay> {
         overlay.rect = [x0 + left, y0 + upper, x1 + left, y1 + upper];
         overlay
     };
-    found.into_iter().map(shift).collect()
+    let found = found.into_iter().map(shift).collect();
+    (found, Some(Stillness { still, left, upper }))
 }
 
 /// What lasts over the frames, pixel by pixel.
@@ -128,6 +198,19 @@ fn agrees(own: [f32; 2], edge: [f32; 2]) -> bool {
     let along = (own[0] * edge[0] + own[1] * edge[1]) / square;
     let across = (own[0] * edge[1] - own[1] * edge[0]).abs() / square;
     (0.35..=2.5).contains(&along) && across <= 0.7 * along.max(0.7)
+}
+
+/// What there is around a box.
+#[derive(Default)]
+struct Ring {
+    /// Pixels.
+    count: usize,
+    /// Of them, those that change.
+    changing: usize,
+    /// Of them, those with a lasting edge.
+    lasting: usize,
+    /// Edges, over all frames.
+    edges: usize,
 }
 
 impl Still {
@@ -247,15 +330,29 @@ impl Still {
             .collect()
     }
 
-    fn lasting_in(&self, [x0, y0, x1, y1]: [usize; 4]) -> Vec<(usize, [f32; 2])> {
-        let rows = y0..y1;
-        rows.flat_map(|y| y * self.width + x0..y * self.width + x1)
+    /// The pixels of a box.
+    fn pixels(&self, [x0, y0, x1, y1]: [usize; 4]) -> impl Iterator<Item = usize> {
+        let width = self.width;
+        (y0..y1).flat_map(move |y| y * width + x0..y * width + x1)
+    }
+
+    fn lasting_in(&self, rect: [usize; 4]) -> Vec<(usize, [f32; 2])> {
+        self.pixels(rect)
             .filter_map(|at| Some((at, self.lasting[at]?)))
             .collect()
     }
 
     /// Whether the picture around the box changes and leaves hardly any lasting edges.
-    fn stands_out(&self, [x0, y0, x1, y1]: [usize; 4]) -> bool {
+    fn stands_out(&self, rect: [usize; 4]) -> bool {
+        let around = self.around(rect);
+        let edges = around.edges as f64 / self.frames as f64;
+        around.count > 0
+            && around.changing as f64 >= RING_CHANGE * around.count as f64
+            && around.lasting as f64 <= RING_LASTING * edges + 2.0
+    }
+
+    /// The ring around a box.
+    fn around(&self, [x0, y0, x1, y1]: [usize; 4]) -> Ring {
         let gap = 2;
         let reach = ((x1 - x0).min(y1 - y0) / 2).clamp(8, 40) + gap;
         let (left, right) = (
@@ -266,23 +363,20 @@ impl Still {
             y0.saturating_sub(reach).max(1),
             (y1 + reach).min(self.height - 1),
         );
-        let (mut count, mut changing, mut lasting, mut edges) = (0usize, 0usize, 0usize, 0usize);
+        let mut ring = Ring::default();
         for y in upper..lower {
             for x in left..right {
                 if x + gap >= x0 && x < x1 + gap && y + gap >= y0 && y < y1 + gap {
                     continue;
                 }
                 let at = y * self.width + x;
-                count += 1;
-                changing += usize::from(self.changing[at]);
-                lasting += usize::from(self.lasting[at].is_some());
-                edges += usize::from(self.edges[at]);
+                ring.count += 1;
+                ring.changing += usize::from(self.changing[at]);
+                ring.lasting += usize::from(self.lasting[at].is_some());
+                ring.edges += usize::from(self.edges[at]);
             }
         }
-        let edges = edges as f64 / self.frames as f64;
-        count > 0
-            && changing as f64 >= RING_CHANGE * count as f64
-            && lasting as f64 <= RING_LASTING * edges + 2.0
+        ring
     }
 
     fn overlay(&self, frames: &[Small], rect: [usize; 4], pixels: &[(usize, [f32; 2])]) -> Overlay {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::blurred_fill;
 use super::borders::{self, Side};
-use super::overlays::{self, Small};
+use super::overlays::{self, Evidence, Small, Stillness};
 use super::subtitles::{self, LowerPart};
 use super::tracks::{in_order, iou};
+use super::union::share_inside;
 use crate::kinds::Region;
 use crate::media::frames::Frame;
 use crate::signals::plane::Plane;
@@ -28,32 +29,73 @@ const MIN_FRAMES: usize = 3;
 /// not; `watermark` any other overlay. Overlays are only told from the scene where the scene moves: of a video that stands
 /// still nothing but borders is said. Frames that repeat the one before them in memory count once.
 pub fn find(frames: &[Frame], persistence: f32) -> Vec<Region> {
+    look(frames, persistence).regions
+}
+
+/// What was seen in the frames, and what it was seen by.
+pub struct Seen {
+    /// The regions, as [`find`] gives them.
+    pub regions: Vec<Region>,
+    /// Width of the frames, in pixels.
+    pub width: usize,
+    /// Height of the frames, in pixels.
+    pub height: usize,
+    /// Luma of the frames that were looked at; none if there was too little to look at.
+    pub planes: Vec<Plane>,
+    /// What lasts, at working size; none if there was too little to look at.
+    stillness: Option<Stillness>,
+    /// Pixels to a pixel of the working size.
+    factor: usize,
+}
+
+impl Seen {
+    /// What the pixels say of a box in display pixels; `None` where they have nothing to say.
+    pub fn evidence(&self, rect: [f32; 4]) -> Option<Evidence> {
+        let scale = self.factor as f32;
+        let stillness = self.stillness.as_ref()?;
+        let mut evidence = stillness.evidence(rect.map(|edge| edge / scale))?;
+        evidence.bounds = evidence
+            .bounds
+            .map(|bounds| at_full(bounds, self.factor, self.width, self.height));
+        Some(evidence)
+    }
+}
+
+/// As [`find`], with what a model's findings are held against.
+pub fn look(frames: &[Frame], persistence: f32) -> Seen {
     let mut frames = frames.to_vec();
     frames.dedup_by(|a, b| Arc::ptr_eq(a, b));
-    let Some(first) = frames.first() else {
-        return Vec::new();
+    let (height, width, _) = frames.first().map_or((0, 0, 0), |frame| frame.dim());
+    let mut seen = Seen {
+        regions: Vec::new(),
+        width,
+        height,
+        planes: Vec::new(),
+        stillness: None,
+        factor: width.min(height).div_ceil(WORKING_PX).max(1),
     };
-    let (height, width, _) = first.dim();
-    if frames.len() < MIN_FRAMES
-        || width.min(height) < 16
-        || frames.iter().any(|frame| frame.dim() != first.dim())
-    {
-        return Vec::new();
+    if width.min(height) < 16 || frames.iter().any(|frame| frame.dim() != frames[0].dim()) {
+        return seen;
     }
-
-    let planes: Vec<Plane> = frames
+    seen.planes = frames
         .iter()
         .map(|frame| Plane::luma(frame.view()))
         .collect();
-    let mut regions = borders_of(&frames, &planes);
+    if frames.len() < MIN_FRAMES {
+        return seen;
+    }
+    let mut regions = borders_of(&frames, &seen.planes);
     let mut scene = [0.0, 0.0, width as f32, height as f32];
     for region in &regions {
         scene = without(scene, region.rect, width as f32, height as f32);
     }
-    regions.extend(overlays_of(&planes, scene, persistence));
+    let (overlays, stillness) = overlays_of(&seen.planes, seen.factor, scene, persistence);
+    regions.extend(overlays);
     regions.retain(|region| region.persistence >= persistence - 1e-4);
     regions.sort_by(in_order);
-    regions
+    seen.regions = regions;
+    seen.stillness = stillness;
+    seen
 }
 
 fn region(class: &str, rect: [f32; 4], score: f32, persistence: f32) -> Region {
@@ -127,9 +169,24 @@ fn without(scene: [f32; 4], border: [f32; 4], width: f32, height: f32) -> [f32; 
     [left, upper, right, lower]
 }
 
-fn overlays_of(planes: &[Plane], scene: [f32; 4], persistence: f32) -> Vec<Region> {
+/// A box of the working size in display pixels. A pixel there is `factor` pixels, and its gradient reaches one further.
+fn at_full(rect: [f32; 4], factor: usize, width: usize, height: usize) -> [f32; 4] {
+    let scale = factor as f32;
+    [
+        ((rect[0] - 1.0) * scale).max(0.0),
+        ((rect[1] - 1.0) * scale).max(0.0),
+        ((rect[2] + 1.0) * scale).min(width as f32),
+        ((rect[3] + 1.0) * scale).min(height as f32),
+    ]
+}
+
+fn overlays_of(
+    planes: &[Plane],
+    factor: usize,
+    scene: [f32; 4],
+    persistence: f32,
+) -> (Vec<Region>, Option<Stillness>) {
     let (width, height) = (planes[0].width(), planes[0].height());
-    let factor = width.min(height).div_ceil(WORKING_PX).max(1);
     let smalls: Vec<Small> = planes
         .iter()
         .map(|plane| {
@@ -149,16 +206,9 @@ fn overlays_of(planes: &[Plane], scene: [f32; 4], persistence: f32) -> Vec<Regio
     ]
     .map(|edge| edge.max(0.0) as usize);
 
-    // A pixel of the working size is `factor` pixels, and its gradient reaches one further.
-    let at_full = |rect: [f32; 4]| {
-        [
-            ((rect[0] - 1.0) * scale).max(0.0),
-            ((rect[1] - 1.0) * scale).max(0.0),
-            ((rect[2] + 1.0) * scale).min(width as f32),
-            ((rect[3] + 1.0) * scale).min(height as f32),
-        ]
-    };
-    let mut regions: Vec<Region> = overlays::overlays(&smalls, inner)
+    let at_full = |rect: [f32; 4]| at_full(rect, factor, width, height);
+    let (found, stillness) = overlays::look(&smalls, inner);
+    let mut regions: Vec<Region> = found
         .into_iter()
         .map(|overlay| {
             let rect = at_full(overlay.rect.map(|edge| edge as f32));
@@ -179,15 +229,7 @@ fn overlays_of(planes: &[Plane], scene: [f32; 4], persistence: f32) -> Vec<Regio
             regions.push(region("subtitle", rect, found.score, found.persistence));
         }
     }
-    regions
-}
-
-/// How much of a rectangle lies in another one, 0 to 1.
-fn share_inside(inner: [f32; 4], outer: [f32; 4]) -> f32 {
-    let side = |low: f32, high: f32| (high - low).max(0.0);
-    let shared = side(inner[0].max(outer[0]), inner[2].min(outer[2]))
-        * side(inner[1].max(outer[1]), inner[3].min(outer[3]));
-    shared / (side(inner[0], inner[2]) * side(inner[1], inner[3])).max(1.0)
+    (regions, stillness)
 }
 
 /// What an overlay is, by its place and shape.

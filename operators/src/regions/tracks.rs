@@ -59,8 +59,8 @@ impl<'a> Growing<'a> {
 /// as regions, each with the hull of its boxes, their mean score, and the share of the frames in which it was seen.
 ///
 /// Frame by frame, in order, each box goes to the track of its class with whose mean box it overlaps most, if they
-/// overlap by [`MIN_IOU`] or more; the best overlaps are served first, and a track takes one box a frame. A box that no
-/// track takes begins one. A track need not be seen in frames that follow one another: a sign that blinks is one track.
+/// overlap by [`MIN_IOU`] or more; the best overlaps are served first, and a track takes one box a frame. Of subtitles,
+/// whose lines differ in length, it is the height that must overlap by as much. A box that no track takes begins one. A track need not be seen in frames that follow one another: a sign that blinks is one track.
 /// Boxes without an area, or with an edge that is no number, are passed over.
 ///
 /// The answer is in order of class, then of the most persistent, then of the edges, so it does not depend on the order
@@ -73,7 +73,7 @@ pub fn track(per_frame: &[Vec<FrameBox>], persistence: f32, found_by: &'static s
         for (t, track) in growing.iter().enumerate() {
             let mean = track.mean();
             for (b, seen) in boxes.iter().enumerate() {
-                let overlap = iou(mean, seen.rect);
+                let overlap = likeness(track.class, mean, seen.rect);
                 if seen.class == track.class && overlap >= MIN_IOU {
                     pairs.push((overlap, t, b));
                 }
@@ -111,6 +111,22 @@ pub fn track(per_frame: &[Vec<FrameBox>], persistence: f32, found_by: &'static s
         .collect();
     regions.sort_by(in_order);
     regions
+}
+
+/// How alike two boxes of a class are, 0 to 1. Lines of subtitles are short and long, and one or two of them: there, what
+/// counts is how much of the height of the lower box they share, if one is above the other at all.
+fn likeness(class: &str, a: [f32; 4], b: [f32; 4]) -> f32 {
+    if class != "subtitle" {
+        return iou(a, b);
+    }
+    let across = a[2].min(b[2]) - a[0].max(b[0]);
+    let down = a[3].min(b[3]) - a[1].max(b[1]);
+    let lower = (a[3] - a[1]).min(b[3] - b[1]);
+    if across > 0.0 && lower > 0.0 {
+        (down / lower).clamp(0.0, 1.0)
+    } else {
+        0.0
+    }
 }
 
 /// By class, the most persistent first, then by edges.
@@ -241,6 +257,19 @@ mod tests {
             })
             .collect();
         assert!(track(&frames, 0.3, "yolo").is_empty());
+    }
+
+    #[test]
+    fn lines_of_subtitles_are_one_track_however_long() {
+        let frames = vec![
+            vec![seen("subtitle", [100.0, 80.0, 120.0, 90.0], 1.0)],
+            vec![seen("subtitle", [20.0, 79.0, 200.0, 91.0], 1.0)],
+            vec![seen("subtitle", [60.0, 66.0, 160.0, 90.0], 1.0)],
+            vec![seen("subtitle", [60.0, 10.0, 160.0, 20.0], 1.0)],
+        ];
+        let tracks = track(&frames, 0.5, "yolo");
+        assert_eq!(tracks.len(), 1, "{tracks:?}");
+        assert_eq!(tracks[0].rect, [20.0, 66.0, 200.0, 91.0]);
     }
 
     #[test]

@@ -2,6 +2,9 @@ use std::io;
 
 use clipsieve_engine::operator::{ErrorKind, OperatorError};
 
+/// Longest message, in characters.
+const LONGEST_MESSAGE: usize = 600;
+
 /// What kind of trouble a [`StoreError`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreErrorKind {
@@ -16,7 +19,7 @@ pub enum StoreErrorKind {
 }
 
 /// Why a store could not do what it was asked, as a lowercase fragment.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct StoreError {
     /// What kind of trouble it is.
@@ -71,13 +74,32 @@ impl StoreError {
             }
             _ => StoreErrorKind::Temporary,
         };
-        let cause = std::error::Error::source(error);
-        let text = match cause {
-            Some(cause) => format!("{doing}: {}: {cause}", error.message()),
+        let text = match std::error::Error::source(error) {
+            Some(cause) => format!("{doing}: {}: {}", error.message(), causes(cause)),
             None => format!("{doing}: {}", error.message()),
         };
-        Self::new(kind, text)
+        // What a server says of itself can be long (a page of HTML); the beginning tells.
+        let mut short: String = text.chars().take(LONGEST_MESSAGE).collect();
+        if short.len() < text.len() {
+            short.push('…');
+        }
+        Self::new(kind, short)
     }
+}
+
+/// An error and what caused it, joined by `: `.
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text
 }
 
 impl From<StoreError> for OperatorError {

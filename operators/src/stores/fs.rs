@@ -5,16 +5,17 @@ use std::path::Path;
 use opendal::Operator;
 use opendal::services::Fs;
 
-use super::{Access, LocalRoot, Opened, Service, SettingSpec, Settings, StoreError};
+use super::service::SettingSpec;
+use super::{Access, LocalRoot, Opened, Service, SettingKind, Settings, StoreError};
 
 pub(super) const FS: Service = Service {
     name: "fs",
     summary: "a folder of the local file system or of a mount; its files are used in place",
-    settings: &[SettingSpec {
-        name: "root",
-        required: true,
-        doc: "The folder; a relative one starts at the working directory.",
-    }],
+    settings: &[SettingSpec::needed(
+        "root",
+        SettingKind::OfRow,
+        "The folder; a relative one starts at the working directory. May use the row's columns.",
+    )],
     open,
 };
 

@@ -6,16 +6,17 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use opendal::Operator;
 use opendal::services::Memory;
 
-use super::{Access, Opened, Service, SettingSpec, Settings, StoreError};
+use super::service::SettingSpec;
+use super::{Access, Opened, Service, SettingKind, Settings, StoreError};
 
 pub(super) const MEMORY: Service = Service {
     name: "memory",
     summary: "files in the memory of the process, gone when it ends; for trials and tests",
-    settings: &[SettingSpec {
-        name: "root",
-        required: false,
-        doc: "A name that keeps several memory stores apart; those with one name share their files.",
-    }],
+    settings: &[SettingSpec::new(
+        "root",
+        SettingKind::Text,
+        "A name that keeps several memory stores apart; those with one name share their files.",
+    )],
     open,
 };
 

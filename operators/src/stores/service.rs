@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use opendal::Operator;
 
-use super::{Settings, StoreError, fs, memory};
+use super::{Settings, StoreError, alluxio, fs, http, memory, oss, s3};
 
 /// What a store is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,16 +13,60 @@ pub enum Access {
     Write,
 }
 
-/// A setting of a service; its value is text.
+/// What the value of a setting may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SettingKind {
+    /// Text.
+    Text,
+    /// Text that may hold `{column}`: each row then has a store of its own.
+    OfRow,
+    /// `true` or `false`.
+    Switch,
+    /// A credential: `${env:NAME}` or `file:PATH`, never the thing itself.
+    Secret,
+}
+
+/// A setting of a service.
 #[derive(Debug, Clone, Copy)]
 pub struct SettingSpec {
     /// Its key in the store's settings.
     pub name: &'static str,
+    /// What it may be.
+    pub kind: SettingKind,
     /// Whether it has to be there.
     pub required: bool,
     /// What it means, one sentence.
     pub doc: &'static str,
 }
+
+impl SettingSpec {
+    /// A setting that may be absent.
+    pub(super) const fn new(name: &'static str, kind: SettingKind, doc: &'static str) -> Self {
+        Self {
+            name,
+            kind,
+            required: false,
+            doc,
+        }
+    }
+
+    /// A setting that has to be there.
+    pub(super) const fn needed(name: &'static str, kind: SettingKind, doc: &'static str) -> Self {
+        Self {
+            name,
+            kind,
+            required: true,
+            doc,
+        }
+    }
+}
+
+/// The setting of all services that are reached over a network.
+pub(super) const TIMEOUT: SettingSpec = SettingSpec::new(
+    "timeout",
+    SettingKind::Text,
+    "Longest silence while a request is answered, such as 5s; 30s if not given. What is silent for longer is asked again.",
+);
 
 /// A kind of store: what `type:` may name.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +77,7 @@ pub struct Service {
     pub summary: &'static str,
     /// The settings it takes beside `type`.
     pub settings: &'static [SettingSpec],
-    /// Opens a store of this kind.
+    /// Opens a store of this kind. No network is touched.
     pub open: fn(&Settings, Access) -> Result<Opened, StoreError>,
 }
 
@@ -57,4 +101,11 @@ pub struct Opened {
 }
 
 /// All services, in the order in which messages list them.
-pub const SERVICES: &[Service] = &[fs::FS, memory::MEMORY];
+pub const SERVICES: &[Service] = &[
+    fs::FS,
+    s3::S3,
+    oss::OSS,
+    alluxio::ALLUXIO,
+    http::HTTP,
+    memory::MEMORY,
+];

@@ -1,22 +1,45 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use clipsieve_engine::compile::nearest;
+use clipsieve_engine::operator::units::parse_duration;
+use clipsieve_engine::operator::{Row, StoreProblem};
 use serde_json::Value as Json;
 
-use super::{SERVICES, Service, StoreError};
+use super::{SERVICES, Service, SettingKind, StoreError, StoreErrorKind};
+use crate::json::kind_of;
+use crate::template::Template;
+
+/// The longest silence of a server that is borne if the file does not say.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Before the name of a file that holds a secret.
+const IN_FILE: &str = "file:";
 
 /// The checked settings of one store.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Settings {
     /// Its service.
     pub service: &'static Service,
     values: BTreeMap<&'static str, String>,
 }
 
+/// Names the settings and shows none: some of them are secrets.
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Settings({}, {:?})",
+            self.service.name,
+            self.values.keys()
+        )
+    }
+}
+
 impl Settings {
     /// Reads the settings of a store as they stand in the pipeline file: `{type: fs, root: /data}`. Touches nothing.
     ///
     /// # Errors
-    /// `Config` if they are no map, name no service, or hold a setting that is unknown, missing, empty or not text.
+    /// `Config` if they are no map, name no service, or hold a setting that is unknown, missing, empty or of another kind.
     pub fn parse(settings: &Json) -> Result<Self, StoreError> {
         let Json::Object(map) = settings else {
             return Err(StoreError::config(format!(
@@ -51,17 +74,32 @@ impl Settings {
                     names.join(", ")
                 )));
             };
-            match value {
-                Json::String(text) if text.trim().is_empty() => {
-                    return Err(StoreError::config(format!("`{key}` is empty")));
+            match (spec.kind, value) {
+                (SettingKind::Switch, Json::Bool(on)) => {
+                    values.insert(spec.name, on.to_string());
                 }
-                Json::String(text) if text.contains('\0') => {
-                    return Err(StoreError::config(format!("`{key}` holds a NUL character")));
-                }
-                Json::String(text) => {
+                (SettingKind::Switch, Json::String(text))
+                    if matches!(text.as_str(), "true" | "false") =>
+                {
                     values.insert(spec.name, text.clone());
                 }
-                other => {
+                (SettingKind::Switch, _) => {
+                    return Err(StoreError::config(format!("`{key}` must be true or false")));
+                }
+                (_, Json::String(text)) if text.trim().is_empty() => {
+                    return Err(StoreError::config(format!("`{key}` is empty")));
+                }
+                (_, Json::String(text)) if text.contains('\0') => {
+                    return Err(StoreError::config(format!("`{key}` holds a NUL character")));
+                }
+                (_, Json::String(text)) => {
+                    if spec.kind == SettingKind::OfRow {
+                        Template::parse(text)
+                            .map_err(|why| StoreError::config(format!("`{key}`: {why}")))?;
+                    }
+                    values.insert(spec.name, text.clone());
+                }
+                (_, other) => {
                     return Err(StoreError::config(format!(
                         "`{key}` must be text, this is {}",
                         kind_of(other)
@@ -93,16 +131,182 @@ impl Settings {
             ))
         })
     }
+
+    /// Whether a switch is on; it is off if it is not given.
+    pub(super) fn is_on(&self, name: &str) -> bool {
+        self.get(name) == Some("true")
+    }
+
+    /// A secret: the value itself if it came from the environment, or what stands in the file that it names.
+    ///
+    /// # Errors
+    /// `Config` if that file cannot be read, or is empty.
+    pub(super) fn secret(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let Some(value) = self.get(name) else {
+            return Ok(None);
+        };
+        let Some(path) = value.strip_prefix(IN_FILE) else {
+            return Ok(Some(value.to_owned()));
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            StoreError::config(format!("`{name}` cannot be read from {path}: {error}"))
+        })?;
+        match text.trim() {
+            "" => Err(StoreError::config(format!("`{name}`: {path} is empty"))),
+            text => Ok(Some(text.to_owned())),
+        }
+    }
+
+    /// All secrets, so that they can be kept out of messages.
+    ///
+    /// # Errors
+    /// As [`Settings::secret`].
+    pub(super) fn secrets(&self) -> Result<Vec<String>, StoreError> {
+        let specs = self.service.settings.iter();
+        specs
+            .filter(|spec| spec.kind == SettingKind::Secret)
+            .filter_map(|spec| self.secret(spec.name).transpose())
+            .collect()
+    }
+
+    /// The endpoint, without a `/` at its end.
+    ///
+    /// # Errors
+    /// `Config` if it is no http URL, or holds a password, a query or a fragment.
+    pub(super) fn endpoint(&self) -> Result<Option<String>, StoreError> {
+        let Some(text) = self.get("endpoint") else {
+            return Ok(None);
+        };
+        let text = text.trim();
+        let refuse = |why: &str| Err(StoreError::config(format!("`endpoint` {why}")));
+        let rest = ["http://", "https://"]
+            .iter()
+            .find_map(|scheme| text.strip_prefix(scheme));
+        let Some(rest) = rest else {
+            return refuse("must begin with http:// or https://");
+        };
+        let host = rest.split('/').next().unwrap_or_default();
+        if host.contains('@') {
+            return refuse("holds a name or password; put it into a setting of its own");
+        }
+        if host.is_empty() || rest.contains(['?', '#', ' ', '{']) {
+            return refuse("is no address of a server such as https://host:443");
+        }
+        Ok(Some(text.trim_end_matches('/').to_owned()))
+    }
+
+    /// Whether the bucket stands in the host's name.
+    ///
+    /// # Errors
+    /// `Config` if `addressing` is no word that is known.
+    pub(super) fn is_virtual_hosted(&self, fallback: bool) -> Result<bool, StoreError> {
+        match self.get("addressing") {
+            None => Ok(fallback),
+            Some("virtual") => Ok(true),
+            Some("path") => Ok(false),
+            Some(_) => Err(StoreError::config("`addressing` must be path or virtual")),
+        }
+    }
+
+    /// The longest silence of a server that is borne.
+    ///
+    /// # Errors
+    /// `Config` if `timeout` is no length of time, or none at all.
+    pub(super) fn patience(&self) -> Result<Duration, StoreError> {
+        match self.get("timeout").map(parse_duration) {
+            None => Ok(PATIENCE),
+            Some(Some(timeout)) if !timeout.is_zero() => Ok(timeout),
+            Some(_) => Err(StoreError::config(
+                "`timeout` must be a length of time such as 300ms, 5s or 1m",
+            )),
+        }
+    }
+
+    /// `scheme://bucket/root`, without a `/` at its end.
+    pub(super) fn url(&self, scheme: &str, bucket: &str) -> String {
+        match self.get("root").unwrap_or_default().trim_matches('/') {
+            "" => format!("{scheme}://{bucket}"),
+            root => format!("{scheme}://{bucket}/{root}"),
+        }
+    }
+
+    /// Whether each row has a store of its own: some setting holds a `{column}`.
+    pub fn depends_on_row(&self) -> bool {
+        self.of_row().next().is_some()
+    }
+
+    fn of_row(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let specs = self.service.settings.iter();
+        specs
+            .filter(|spec| spec.kind == SettingKind::OfRow)
+            .filter_map(|spec| Some((spec.name, self.get(spec.name)?)))
+            .filter(|(_, value)| value.contains('{'))
+    }
+
+    /// The settings of the store that this row has.
+    ///
+    /// # Errors
+    /// `BadInput` naming the column that is missing, or that does not hold the name of a bucket.
+    pub fn of(&self, row: &Row) -> Result<Self, StoreError> {
+        let bad = |message| StoreError::new(StoreErrorKind::BadInput, message);
+        let mut settings = self.clone();
+        for (name, written) in self.of_row() {
+            let filled = Template::parse(written)
+                .map_err(StoreError::config)?
+                .fill(row)
+                .map_err(|error| bad(error.message))?;
+            let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
+            if name == "bucket" && (filled.len() > 255 || !filled.chars().all(is_name)) {
+                let shown: String = filled.chars().take(60).collect();
+                return Err(bad(format!("{shown:?} is not the name of a bucket")));
+            }
+            settings.values.insert(name, filled);
+        }
+        Ok(settings)
+    }
 }
 
 /// Whether a store's settings are sound, for [`clipsieve_engine::operator::ResourceChecks`]. Touches nothing.
+/// `from_environment` are the settings whose values did not stand in the file.
 ///
 /// # Errors
-/// What is wrong and what is allowed, as a lowercase fragment.
-pub fn check_settings(settings: &Json) -> Result<(), String> {
-    Settings::parse(settings)
-        .map(drop)
-        .map_err(|error| error.message)
+/// What is wrong and what is allowed.
+pub fn check_settings(settings: &Json, from_environment: &[&str]) -> Result<(), StoreProblem> {
+    let sound = Settings::parse(settings).map_err(|error| StoreProblem {
+        setting: None,
+        message: error.message,
+        help: None,
+        is_secret: false,
+    })?;
+    for spec in sound.service.settings {
+        let Some(value) = sound.get(spec.name) else {
+            continue;
+        };
+        if spec.kind == SettingKind::Secret
+            && !from_environment.contains(&spec.name)
+            && !value.starts_with(IN_FILE)
+        {
+            return Err(StoreProblem {
+                setting: Some(spec.name.to_owned()),
+                message: format!(
+                    "`{}` is a secret and stands in the file in clear",
+                    spec.name
+                ),
+                help: Some(format!(
+                    "write `{0}: \"${{env:NAME}}\"` and set that variable, or `{0}: \"file:/path\"`; and take the secret out of use, it was seen",
+                    spec.name
+                )),
+                is_secret: true,
+            });
+        }
+    }
+    let endpoint = sound.endpoint().and(sound.patience()).map(drop);
+    endpoint.map_err(|error| StoreProblem {
+        setting: None,
+        message: error.message,
+        help: None,
+        is_secret: sound.get("endpoint").is_some_and(|text| text.contains('@')),
+    })
 }
 
 fn service(name: &str) -> Result<&'static Service, StoreError> {
@@ -123,41 +327,11 @@ fn known() -> String {
     names.join(", ")
 }
 
-fn kind_of(value: &Json) -> &'static str {
-    match value {
-        Json::Null => "nothing",
-        Json::Bool(_) => "true or false",
-        Json::Number(_) => "a number",
-        Json::String(_) => "text",
-        Json::Array(_) => "a list",
-        Json::Object(_) => "a map",
-    }
-}
-
 /// ` (did you mean …?)` if one of the names is near, else nothing.
 fn did_you_mean<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> String {
-    names
-        .map(|name| (edits(&word.to_lowercase(), name), name))
-        .filter(|(edits, name)| *edits <= name.chars().count().div_ceil(3))
-        .min()
-        .map(|(_, name)| format!(" (did you mean `{name}`?)"))
+    nearest(word, names)
+        .map(|name| format!(" (did you mean `{name}`?)"))
         .unwrap_or_default()
-}
-
-/// Fewest insertions, deletions and replacements that turn one word into the other.
-fn edits(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, a) in from.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[to.len()]
 }
 
 #[cfg(test)]
@@ -169,8 +343,8 @@ mod tests {
 
     #[test]
     fn sound_settings_pass_and_touch_nothing() {
-        check_settings(&json!({"type": "fs", "root": "/no/such/folder"})).unwrap();
-        check_settings(&json!({"type": "memory"})).unwrap();
+        check_settings(&json!({"type": "fs", "root": "/no/such/folder"}), &[]).unwrap();
+        check_settings(&json!({"type": "memory"}), &[]).unwrap();
         assert!(!std::path::Path::new("/no/such/folder").exists());
     }
 
@@ -179,16 +353,19 @@ mod tests {
         for (settings, text) in [
             (
                 json!({"type": "memry"}),
-                "unknown store type `memry` (did you mean `memory`?); known types: fs, memory",
+                "unknown store type `memry` (did you mean `memory`?); known types: fs, s3, oss, alluxio, http, memory",
             ),
             (
                 json!({"type": "ftp"}),
-                "unknown store type `ftp`; known types: fs, memory",
+                "unknown store type `ftp` (did you mean `http`?); known types: fs, s3, oss, alluxio, http, memory",
             ),
-            (json!({}), "`type` is missing; known types: fs, memory"),
+            (
+                json!({}),
+                "`type` is missing; known types: fs, s3, oss, alluxio, http, memory",
+            ),
             (
                 json!({"type": 3}),
-                "`type` must be text, this is a number; known types: fs, memory",
+                "`type` must be text, this is a number; known types: fs, s3, oss, alluxio, http, memory",
             ),
             (
                 json!("fs"),
@@ -208,8 +385,56 @@ mod tests {
             ),
             (json!({"type": "fs", "root": " "}), "`root` is empty"),
         ] {
-            assert_eq!(check_settings(&settings).unwrap_err(), text);
+            assert_eq!(check_settings(&settings, &[]).unwrap_err().message, text);
         }
+    }
+
+    #[test]
+    fn a_secret_in_the_file_is_refused_and_not_repeated() {
+        let mut settings = json!({
+            "type": "s3", "bucket": "b", "access_key_id": "id", "secret_access_key": "hunter2",
+        });
+        let problem = check_settings(&settings, &["access_key_id"]).unwrap_err();
+        assert!(problem.is_secret);
+        assert_eq!(problem.setting.as_deref(), Some("secret_access_key"));
+        assert!(!format!("{problem:?}").contains("hunter2"));
+        check_settings(&settings, &["access_key_id", "secret_access_key"]).unwrap();
+        settings["secret_access_key"] = json!("file:/run/secrets/key");
+        check_settings(&settings, &["access_key_id"]).unwrap();
+
+        let settings = json!({"type": "http", "endpoint": "https://me:hunter2@host"});
+        let problem = check_settings(&settings, &[]).unwrap_err();
+        assert!(problem.is_secret && !format!("{problem:?}").contains("hunter2"));
+        let parsed = Settings::parse(&settings).unwrap();
+        assert!(!format!("{parsed:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_row_fills_the_bucket_and_cannot_choose_the_host() {
+        let settings = json!({"type": "oss", "endpoint": "http://h", "bucket": "{oss_bucket}", "root": "{tag}"});
+        let settings = Settings::parse(&settings).unwrap();
+        assert!(settings.depends_on_row());
+        let row = |bucket: &str, tag: &str| {
+            Row(json!({"oss_bucket": bucket, "tag": tag})
+                .as_object()
+                .unwrap()
+                .clone())
+        };
+        let filled = settings.of(&row("videos-1", "a/../b")).unwrap();
+        assert_eq!(filled.get("bucket"), Some("videos-1"));
+        assert_eq!(filled.get("root"), Some("a_.._b"));
+        assert!(!filled.depends_on_row());
+        for bucket in ["evil.com#", "a@b", "a?b", "a b", "猫"] {
+            let error = settings.of(&row(bucket, "t")).unwrap_err();
+            assert_eq!(error.kind, StoreErrorKind::BadInput, "{bucket}");
+        }
+        assert!(
+            settings
+                .of(&Row::default())
+                .unwrap_err()
+                .message
+                .contains("oss_bucket")
+        );
     }
 
     #[test]
@@ -223,13 +448,5 @@ mod tests {
                     .all(|other| other.name != service.name)
             );
         }
-    }
-
-    #[test]
-    fn edits_are_counted() {
-        assert_eq!(edits("memory", "memory"), 0);
-        assert_eq!(edits("memry", "memory"), 1);
-        assert_eq!(edits("", "fs"), 2);
-        assert_eq!(edits("sf", "fs"), 2);
     }
 }

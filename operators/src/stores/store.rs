@@ -1,5 +1,6 @@
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clipsieve_engine::operator::{OperatorError, Stores};
@@ -7,28 +8,38 @@ use futures::TryStreamExt;
 use opendal::Operator;
 use opendal::layers::{RetryLayer, TimeoutLayer};
 use serde_json::Value as Json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Access, Key, LocalRoot, Settings, StoreError, StoreErrorKind};
+use super::secrets::Secrets;
+use super::{Access, Key, LocalRoot, Settings, StoreError, StoreErrorKind, local, runtime};
 
-/// Longest wait for a question to a store (is it there, rename it).
-const ASK_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest wait for one piece of a file.
-const PIECE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Further tries of one request inside one attempt of a stage: they mend blips, the stage's `retry` mends outages.
 const BLIP_TRIES: usize = 2;
-/// Size of the pieces in which a file is uploaded.
-const PIECE_BYTES: usize = 4 << 20;
+/// What is looked for to see whether a store answers. Nobody has such a file.
+const PROBE: &str = ".clipsieve-probe";
 
 /// An opened store: a place that files are taken from and put to. Clones share it.
 ///
-/// Its methods need a tokio runtime with a timer.
-#[derive(Debug, Clone)]
-pub struct Store {
-    name: String,
-    operator: Operator,
-    local_root: Option<LocalRoot>,
-    base_url: String,
+/// Its asynchronous methods may be awaited in any runtime; [`wait`](super::wait) is for callers that block.
+#[derive(Clone)]
+pub struct Store(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub name: String,
+    pub service: &'static str,
+    pub operator: Operator,
+    pub local_root: Option<LocalRoot>,
+    pub base_url: String,
+    pub secrets: Secrets,
+    /// Whether its server answers ranged requests, as far as is known.
+    pub has_ranges: AtomicBool,
+    /// Whether its ETags are the MD5 of what lies there, as far as is known.
+    pub has_md5: AtomicBool,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Store({}, {})", self.0.name, self.0.base_url)
+    }
 }
 
 /// A file that a store has: not a folder, not empty.
@@ -40,39 +51,60 @@ pub struct Stored {
     pub bytes: u64,
     /// Where it lies on the local file system, if it does: it can be used there, and no copy is needed.
     pub local: Option<PathBuf>,
+    /// What tells this state of it from others, if the store says so.
+    pub etag: Option<String>,
+}
+
+/// A file that a listing names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its path in the store.
+    pub key: Key,
+    /// Its size.
+    pub bytes: u64,
 }
 
 impl Store {
-    /// Opens the store that the pipeline file calls `name`.
+    /// Opens the store that the pipeline file calls `name`. Touches no network.
     ///
     /// # Errors
-    /// `Config` if there is none of that name, or as [`Store::open`].
+    /// `Config` if there is none of that name, if each row has one of its own (see [`Place`](super::Place)), or as
+    /// [`Store::open`].
     pub fn named(stores: &Stores, name: &str, access: Access) -> Result<Self, OperatorError> {
-        let store = stores.get(name).ok_or_else(|| {
-            let known: Vec<&str> = stores.keys().map(String::as_str).collect();
-            OperatorError::config(format!(
-                "there is no store `{name}` under `stores:`; it has: {}",
-                known.join(", ")
-            ))
-        })?;
-        Self::open(name, &store.settings, access)
+        let settings = settings_named(stores, name)?;
+        if settings.depends_on_row() {
+            return Err(OperatorError::config(format!(
+                "store `{name}`: it uses columns of a row, and this place has no row; use a store with a fixed bucket and root"
+            )));
+        }
+        Self::of_settings(name, &settings, access)
             .map_err(|error| OperatorError::config(format!("store `{name}`: {}", error.message)))
     }
 
-    /// Opens the store of these settings.
+    /// Opens the store of these settings. Touches no network.
     ///
     /// # Errors
     /// `Config` if the settings are not sound, or if a local folder is not there ([`Access::Read`]) or cannot be made
     /// ([`Access::Write`]).
     pub fn open(name: &str, settings: &Json, access: Access) -> Result<Self, StoreError> {
-        let settings = Settings::parse(settings)?;
-        let opened = (settings.service.open)(&settings, access)?;
+        Self::of_settings(name, &Settings::parse(settings)?, access)
+    }
+
+    pub(super) fn of_settings(
+        name: &str,
+        settings: &Settings,
+        access: Access,
+    ) -> Result<Self, StoreError> {
+        let secrets = Secrets::new(settings.secrets()?);
+        let opened =
+            (settings.service.open)(settings, access).map_err(|error| secrets.hide(error))?;
+        let patience = settings.patience()?;
         let operator = opened
             .operator
             .layer(
                 TimeoutLayer::new()
-                    .with_timeout(ASK_TIMEOUT)
-                    .with_io_timeout(PIECE_TIMEOUT),
+                    .with_timeout(patience)
+                    .with_io_timeout(patience),
             )
             .layer(
                 RetryLayer::new()
@@ -80,17 +112,31 @@ impl Store {
                     .with_min_delay(Duration::from_millis(200))
                     .with_jitter(),
             );
-        Ok(Self {
+        Ok(Self(Arc::new(Inner {
             name: name.to_owned(),
+            service: settings.service.name,
             operator,
             local_root: opened.local_root,
             base_url: opened.base_url,
-        })
+            secrets,
+            has_ranges: AtomicBool::new(true),
+            has_md5: AtomicBool::new(true),
+        })))
     }
 
     /// What the pipeline file calls it.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
+    }
+
+    /// Whether its files lie on the local file system and are used in place.
+    pub fn is_local(&self) -> bool {
+        self.0.local_root.is_some()
+    }
+
+    /// What opendal answered while `doing` was done, without secrets.
+    pub(super) fn failed(&self, doing: &str, error: &opendal::Error) -> StoreError {
+        self.0.secrets.hide(StoreError::of_service(doing, error))
     }
 
     /// Finds a file by the path that a row gives: relative to the store's root, or absolute and inside it (stores on
@@ -101,108 +147,178 @@ impl Store {
     /// empty one; else what the store answered.
     pub async fn locate(&self, path: &str) -> Result<Stored, StoreError> {
         let key = self.key_of(path)?;
-        let (local, bytes, is_file, is_dir) = match &self.local_root {
+        let store = self.clone();
+        runtime::run(async move { store.look(key).await }).await
+    }
+
+    async fn look(self, key: Key) -> Result<Stored, StoreError> {
+        let refuse =
+            |key: &Key, what: &str| Err(StoreError::bad_input(format!("`{key}` is {what}")));
+        let (stored, is_file, is_dir) = match &self.0.local_root {
             Some(root) => {
-                let local = inside(root, &key).await?;
-                let found = tokio::fs::metadata(&local)
-                    .await
-                    .map_err(|error| StoreError::of_io(&format!("looking at `{key}`"), &error))?;
-                (Some(local), found.len(), found.is_file(), found.is_dir())
+                let root = root.clone();
+                runtime::blocking(move || {
+                    let local = local::inside(&root, &key)?;
+                    let found = std::fs::metadata(&local).map_err(|error| {
+                        StoreError::of_io(&format!("looking at `{key}`"), &error)
+                    })?;
+                    let stored = Stored {
+                        key,
+                        bytes: found.len(),
+                        local: Some(local),
+                        etag: None,
+                    };
+                    Ok((stored, found.is_file(), found.is_dir()))
+                })
+                .await?
             }
             None => {
-                let found = self.operator.stat(key.as_str()).await.map_err(|error| {
-                    StoreError::of_service(&format!("looking at `{key}`"), &error)
-                })?;
-                (
-                    None,
-                    found.content_length(),
-                    found.is_file(),
-                    found.is_dir(),
-                )
+                let found = self.0.operator.stat(key.as_str()).await;
+                let found =
+                    found.map_err(|error| self.failed(&format!("looking at `{key}`"), &error))?;
+                let stored = Stored {
+                    key,
+                    bytes: found.content_length(),
+                    local: None,
+                    etag: found.etag().map(str::to_owned),
+                };
+                (stored, found.is_file(), found.is_dir())
             }
         };
-        let refuse = |what: &str| Err(StoreError::bad_input(format!("`{key}` is {what}")));
         if is_dir {
-            return refuse("a folder; a file is needed");
+            return refuse(&stored.key, "a folder; a file is needed");
         }
         if !is_file {
-            return refuse("a special file; a regular one is needed");
+            return refuse(&stored.key, "a special file; a regular one is needed");
         }
-        if bytes == 0 {
-            return refuse("an empty file");
+        if stored.bytes == 0 {
+            return refuse(&stored.key, "an empty file");
         }
-        Ok(Stored { key, bytes, local })
+        Ok(stored)
     }
 
-    /// Copies a file out of the store. `to` appears when the copy is whole, replacing what was there.
+    /// All files in a folder and the folders in it, in the order of their paths; an empty `folder` is the store's root.
     ///
     /// # Errors
-    /// What the store or the local disk answered; `Temporary` if fewer or more bytes came than the store had announced.
-    pub async fn download(&self, stored: &Stored, to: &Path) -> Result<(), StoreError> {
-        let key = &stored.key;
-        let reading = format!("reading `{key}`");
-        let of_store = |error: opendal::Error| StoreError::of_service(&reading, &error);
-        let writing = format!("writing {}", to.display());
-        let of_disk = |error: std::io::Error| StoreError::of_io(&writing, &error);
-
-        // Dropped with this future when the deadline passes, and takes the half-written file along.
-        let (file, partial) = tempfile::Builder::new()
-            .prefix(".partial-")
-            .tempfile_in(to.parent().unwrap_or(Path::new(".")))
-            .map_err(of_disk)?
-            .into_parts();
-        let mut file = tokio::fs::File::from_std(file);
-        let reader = self.operator.reader(key.as_str()).await.map_err(of_store)?;
-        let mut pieces = reader.into_stream(..).await.map_err(of_store)?;
-        let mut bytes = 0;
-        while let Some(mut piece) = pieces.try_next().await.map_err(of_store)? {
-            bytes += piece.len() as u64;
-            file.write_all_buf(&mut piece).await.map_err(of_disk)?;
-        }
-        file.flush().await.map_err(of_disk)?;
-        if bytes != stored.bytes {
-            return Err(StoreError::new(
-                StoreErrorKind::Temporary,
-                format!("{reading}: {bytes} bytes came of {}", stored.bytes),
-            ));
-        }
-        partial.persist(to).map_err(|error| of_disk(error.error))
-    }
-
-    /// Puts a local file into the store, replacing what was there, and returns its URL. It appears when it is whole.
-    ///
-    /// # Errors
-    /// `BadInput` if the key leaves the store; else what the store or the local disk answered.
-    pub async fn upload(
-        &self,
-        from: &Path,
-        key: &str,
-        content_type: &str,
-    ) -> Result<String, StoreError> {
-        let key = self.key_of(key)?;
-        let Some(root) = &self.local_root else {
-            // Such a service shows the file only when its writer closes it.
-            self.write(from, key.as_str(), content_type).await?;
-            return Ok(self.url_of(key.as_str()));
+    /// `BadInput` if the folder leaves the store, `Config` if the service cannot list (`http`); else what it answered.
+    pub async fn list(&self, folder: &str) -> Result<Vec<Listed>, StoreError> {
+        let folder = match folder.trim_end_matches('/') {
+            "" | "." => None,
+            folder => Some(self.key_of(folder)?),
         };
-        inside_existing(root, &key).await?;
-        let partial = partial_name(&key);
-        // Takes the half-written file along when this future is dropped or fails; finds nothing after the renaming.
-        let _guard = tempfile::TempPath::try_from_path(root.real.join(&partial))
-            .map_err(|error| StoreError::of_io("naming a temporary file", &error))?;
-        self.write(from, &partial, content_type).await?;
-        self.operator
-            .rename(&partial, key.as_str())
-            .await
-            .map_err(|error| StoreError::of_service(&format!("renaming to `{key}`"), &error))?;
-        Ok(self.url_of(key.as_str()))
+        let store = self.clone();
+        runtime::run(async move {
+            match &store.0.local_root {
+                Some(root) => {
+                    let root = root.clone();
+                    runtime::blocking(move || local::list(&root, folder.as_ref())).await
+                }
+                None => store.list_remote(folder).await,
+            }
+        })
+        .await
+    }
+
+    async fn list_remote(&self, folder: Option<Key>) -> Result<Vec<Listed>, StoreError> {
+        let path = folder.map_or_else(|| "/".to_owned(), |key| format!("{key}/"));
+        let doing = format!("listing `{path}`");
+        let failed = |error: opendal::Error| self.failed(&doing, &error);
+        if !self.0.operator.info().capability().list {
+            return Err(StoreError::config(format!(
+                "{doing}: a store of type `{}` cannot list its files; name them",
+                self.0.service
+            )));
+        }
+        let lister = self.0.operator.lister_with(&path).recursive(true);
+        let mut lister = lister.await.map_err(failed)?;
+        let mut found = Vec::new();
+        while let Some(entry) = lister.try_next().await.map_err(failed)? {
+            if entry.metadata().is_file()
+                && let Ok(key) = Key::parse(entry.path())
+            {
+                let bytes = entry.metadata().content_length();
+                found.push(Listed { key, bytes });
+            }
+        }
+        found.sort_by(|a, b| a.key.as_str().cmp(b.key.as_str()));
+        Ok(found)
+    }
+
+    /// Removes a file; one that is not there is no error.
+    ///
+    /// # Errors
+    /// `BadInput` if the path leaves the store; else what the store answered.
+    pub async fn remove(&self, path: &str) -> Result<(), StoreError> {
+        let key = self.key_of(path)?;
+        let store = self.clone();
+        runtime::run(async move {
+            if let Some(root) = &store.0.local_root {
+                local::inside_existing(root, &key)?;
+            }
+            let gone = store.0.operator.delete(key.as_str()).await;
+            gone.map_err(|error| store.failed(&format!("removing `{key}`"), &error))
+        })
+        .await
+    }
+
+    /// Asks the store for a file that nobody has, to see whether it answers and takes our credentials.
+    ///
+    /// # Errors
+    /// `Config` if it refuses us, has no such bucket, or is set up wrongly; `Temporary` if it does not answer.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        if let Some(root) = &self.0.local_root {
+            return match tokio::fs::read_dir(&root.real).await {
+                Ok(_) => Ok(()),
+                Err(error) => {
+                    let doing = format!("looking into {}", root.real.display());
+                    Err(StoreError::config(
+                        StoreError::of_io(&doing, &error).message,
+                    ))
+                }
+            };
+        }
+        let store = self.clone();
+        runtime::run(async move {
+            // A read, because the answer to a `HEAD` has no body that could say why.
+            let asked = store.0.operator.read_with(PROBE).range(0..1).await;
+            match asked {
+                Ok(_) => Ok(()),
+                Err(error) => judge_probe(store.failed("asking it for a file", &error), &error),
+            }
+        })
+        .await
+    }
+
+    /// Puts a small file into the store and takes it away again, to see whether it can be written to.
+    ///
+    /// # Errors
+    /// `Config` if it refuses; `Temporary` if it does not answer.
+    pub async fn probe_writing(&self) -> Result<(), StoreError> {
+        let key = format!("{PROBE}-{}", std::process::id());
+        let store = self.clone();
+        runtime::run(async move {
+            let write = store.0.operator.write(&key, "clipsieve was here").await;
+            write
+                .map_err(|error| store.failed("writing a file to see whether it can be", &error))?;
+            let removed = store.0.operator.delete(&key).await;
+            if let Err(error) = removed {
+                // A store that takes files and gives none back is good enough for uploads.
+                tracing::debug!(
+                    store = store.name(),
+                    "{}",
+                    store.failed("removing it", &error)
+                );
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// The URL of a file in this store, for rows and people. Characters that end or break a URL are percent-encoded,
     /// letters of all scripts stay.
     pub fn url_of(&self, key: &str) -> String {
         let mut url = String::new();
-        for letter in format!("{}/{key}", self.base_url).chars() {
+        for letter in format!("{}/{key}", self.0.base_url).chars() {
             if letter.is_control() || " \"#%<>?\\^`{|}".contains(letter) {
                 for byte in letter.to_string().bytes() {
                     url.push_str(&format!("%{byte:02X}"));
@@ -215,8 +331,8 @@ impl Store {
     }
 
     /// The key that a path names, taking absolute paths inside a local root too.
-    fn key_of(&self, path: &str) -> Result<Key, StoreError> {
-        let inner = self.local_root.as_ref().and_then(|root| {
+    pub(super) fn key_of(&self, path: &str) -> Result<Key, StoreError> {
+        let inner = self.0.local_root.as_ref().and_then(|root| {
             [&root.spelled, &root.real]
                 .into_iter()
                 .find_map(|root| path.strip_prefix(root.to_str()?))
@@ -227,93 +343,32 @@ impl Store {
             None => Key::parse(path),
         }
     }
-
-    async fn write(&self, from: &Path, key: &str, content_type: &str) -> Result<(), StoreError> {
-        let reading = format!("reading {}", from.display());
-        let of_disk = |error: std::io::Error| StoreError::of_io(&reading, &error);
-        let of_store =
-            |error: opendal::Error| StoreError::of_service(&format!("writing `{key}`"), &error);
-
-        let mut file = tokio::fs::File::open(from).await.map_err(of_disk)?;
-        let mut opening = self.operator.writer_with(key);
-        if self.operator.info().capability().write_with_content_type {
-            opening = opening.content_type(content_type);
-        }
-        let mut writer = opening.await.map_err(of_store)?;
-        loop {
-            let mut piece = Vec::with_capacity(PIECE_BYTES);
-            let read = (&mut file)
-                .take(PIECE_BYTES as u64)
-                .read_to_end(&mut piece)
-                .await
-                .map_err(of_disk)?;
-            if read == 0 {
-                break;
-            }
-            writer.write(piece).await.map_err(of_store)?;
-        }
-        writer.close().await.map(drop).map_err(of_store)
-    }
 }
 
-/// Where a file lies, symbolic links followed, if that is inside the root.
-async fn inside(root: &LocalRoot, key: &Key) -> Result<PathBuf, StoreError> {
-    let real = match tokio::fs::canonicalize(root.real.join(key.as_str())).await {
-        Ok(real) => real,
-        Err(error) => {
-            let answer = StoreError::of_io(&format!("looking for `{key}`"), &error);
-            let root_gone = answer.kind == StoreErrorKind::NotFound
-                && !tokio::fs::try_exists(&root.real).await.unwrap_or(false);
-            return Err(if root_gone {
-                StoreError::new(
-                    StoreErrorKind::Temporary,
-                    format!("the store's `root` {} is gone", root.real.display()),
-                )
-            } else {
-                answer
-            });
-        }
-    };
-    if real.starts_with(&root.real) {
-        Ok(real)
-    } else {
-        Err(leads_out(key))
-    }
+/// The settings of the store that the pipeline file calls `name`.
+pub(super) fn settings_named(stores: &Stores, name: &str) -> Result<Settings, OperatorError> {
+    let store = stores.get(name).ok_or_else(|| {
+        let known: Vec<&str> = stores.keys().map(String::as_str).collect();
+        OperatorError::config(format!(
+            "there is no store `{name}` under `stores:`; it has: {}",
+            known.join(", ")
+        ))
+    })?;
+    Settings::parse(&store.settings)
+        .map_err(|error| OperatorError::config(format!("store `{name}`: {}", error.message)))
 }
 
-/// Checks that what exists of a key's folders lies inside the root.
-async fn inside_existing(root: &LocalRoot, key: &Key) -> Result<(), StoreError> {
-    let folder = root.real.join(key.folder());
-    for ancestor in folder.ancestors().take_while(|path| *path != root.real) {
-        match tokio::fs::canonicalize(ancestor).await {
-            Ok(real) if real.starts_with(&root.real) => return Ok(()),
-            Ok(_) => return Err(leads_out(key)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => {
-                return Err(StoreError::of_io(
-                    &format!("looking for the folder of `{key}`"),
-                    &error,
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn leads_out(key: &Key) -> StoreError {
-    StoreError::bad_input(format!(
-        "`{key}` leaves the store's root through a symbolic link; set `root` to a folder that holds both ends"
-    ))
-}
-
-/// A temporary name beside a key, different for each upload of all processes of a host.
-fn partial_name(key: &Key) -> String {
-    static UPLOADS: AtomicU64 = AtomicU64::new(0);
-    let upload = UPLOADS.fetch_add(1, Ordering::Relaxed);
-    let name = format!(".partial-{}-{upload}", std::process::id());
-    match key.folder() {
-        "" => name,
-        folder => format!("{folder}/{name}"),
+/// What the answer to a question for a missing file says of the store.
+fn judge_probe(answer: StoreError, error: &opendal::Error) -> Result<(), StoreError> {
+    let says = |word: &str| answer.message.contains(word);
+    match answer.kind {
+        StoreErrorKind::NotFound if says("NoSuchBucket") => Err(StoreError::config(answer.message)),
+        StoreErrorKind::NotFound => Ok(()),
+        // An empty answer has no first byte to give.
+        _ if error.kind() == opendal::ErrorKind::RangeNotSatisfied => Ok(()),
+        // S3 says so of a missing file too, if we may read and not list. Wrong keys have words of their own.
+        StoreErrorKind::Config if says("AccessDenied") && !says("Signature") => Ok(()),
+        _ => Err(answer),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Videos of the local file system as rows: a folder, a glob, one file.
+//! What a folder, a glob or a file of the local file system names: videos as rows, or tables.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
@@ -7,7 +7,8 @@ use clipsieve_engine::operator::{OperatorError, Row, Source, SourceRow};
 use glob::MatchOptions;
 use serde_json::{Map, json};
 
-use super::format::cannot_read;
+use super::Format;
+use super::format::{cannot_read, extensions};
 
 /// The file extensions that mean a video, in lower case.
 pub const VIDEO_EXTENSIONS: [&str; 23] = [
@@ -62,6 +63,14 @@ impl Source for VideoFiles {
     }
 }
 
+/// What a folder or a glob holds. Where there are videos, tables beside them are but other files.
+pub(super) enum Found {
+    /// Videos, each a row.
+    Videos(VideoFiles),
+    /// Tables, in the order of their paths.
+    Tables(Vec<PathBuf>),
+}
+
 /// Whether a path is a video by its extension.
 pub fn is_video(path: &Path) -> bool {
     path.extension()
@@ -82,12 +91,12 @@ pub(super) fn single(path: &Path) -> VideoFiles {
     )
 }
 
-/// The videos of a folder and of the folders in it. Hidden files and folders are left out; linked folders are followed,
+/// The videos of a folder and of the folders in it, or else the tables. Hidden files and folders are left out; linked folders are followed,
 /// but not back into a folder that holds the link.
 ///
 /// # Errors
-/// `Config` if a folder cannot be read, or if there is no video.
-pub(super) fn folder(path: &Path) -> Result<VideoFiles, OperatorError> {
+/// `Config` if a folder cannot be read, or if there is neither a video nor a table.
+pub(super) fn folder(path: &Path) -> Result<Found, OperatorError> {
     let mut walk = Walk {
         hidden: false,
         deepest: usize::MAX,
@@ -95,25 +104,39 @@ pub(super) fn folder(path: &Path) -> Result<VideoFiles, OperatorError> {
         files: Vec::new(),
     };
     walk.folder(path)?;
-    walk.files.retain(|path| is_video(path));
-    if walk.files.is_empty() {
-        return Err(OperatorError::config(format!(
-            "folder {} holds no videos (known extensions: {})",
+    sort_out(path, walk.files, false).ok_or_else(|| {
+        OperatorError::config(format!(
+            "folder {} holds no videos (known extensions: {}) and no tables ({})",
             path.display(),
-            VIDEO_EXTENSIONS.join(", ")
-        )));
-    }
-    Ok(VideoFiles::new(path, walk.files))
+            VIDEO_EXTENSIONS.join(", "),
+            extensions()
+        ))
+    })
 }
 
-/// The videos that a pattern matches: `*` and `?` inside a name, `**` for any folders. Hidden files match only a pattern
-/// that spells the dot. A pattern that spells the extension takes it whether it is a video's or not.
+/// The videos among files found below `base`, or else the tables, if there are either. Where the extension was spelled
+/// out, what is no table by it is a video.
+pub(super) fn sort_out(base: &Path, paths: Vec<PathBuf>, spelled: bool) -> Option<Found> {
+    let (videos, mut others): (Vec<_>, Vec<_>) = paths
+        .into_iter()
+        .partition(|path| is_video(path) || (spelled && Format::of(path).is_none()));
+    if !videos.is_empty() {
+        return Some(Found::Videos(VideoFiles::new(base, videos)));
+    }
+    others.retain(|path| Format::of(path).is_some());
+    others.sort();
+    (!others.is_empty()).then_some(Found::Tables(others))
+}
+
+/// The videos that a pattern matches, or else the tables: `*` and `?` inside a name, `**` for any folders. Hidden files
+/// match only a pattern that spells the dot. A pattern that spells the extension takes it as that of a video if it is not
+/// that of a table.
 ///
 /// The folders are walked here and not by the glob crate, which leaves out names that are not UTF-8 (or panics on them).
 ///
 /// # Errors
 /// `Config` if it is no pattern, if a folder cannot be read, or if nothing matches.
-pub(super) fn glob(pattern: &str) -> Result<VideoFiles, OperatorError> {
+pub(super) fn glob(pattern: &str) -> Result<Found, OperatorError> {
     let is_fixed = |part: &Component<'_>| !is_glob(&part.as_os_str().to_string_lossy());
     let parts = || Path::new(pattern).components();
     let base: PathBuf = parts().take_while(is_fixed).collect();
@@ -149,22 +172,18 @@ pub(super) fn glob(pattern: &str) -> Result<VideoFiles, OperatorError> {
     let any_extension = Path::new(pattern)
         .extension()
         .is_some_and(|extension| !is_glob(&extension.to_string_lossy()));
-    let found: Vec<PathBuf> = walk
-        .files
-        .into_iter()
-        .filter_map(|path| {
-            let below = path.strip_prefix(start).ok()?;
-            let taken = (any_extension || is_video(below))
-                && matcher.matches_with(&below.to_string_lossy(), options);
-            taken.then(|| base.join(below))
-        })
-        .collect();
-    if found.is_empty() {
-        return Err(OperatorError::config(format!(
-            "no video matches `{pattern}`; check the pattern, and quote it if a shell may have changed it"
-        )));
-    }
-    Ok(VideoFiles::new(&base, found))
+    let matching = |path: PathBuf| {
+        let below = path.strip_prefix(start).ok()?;
+        matcher
+            .matches_with(&below.to_string_lossy(), options)
+            .then(|| base.join(below))
+    };
+    let found = walk.files.into_iter().filter_map(matching).collect();
+    sort_out(&base, found, any_extension).ok_or_else(|| {
+        OperatorError::config(format!(
+            "no video and no table matches `{pattern}`; check the pattern, and quote it if a shell may have changed it"
+        ))
+    })
 }
 
 /// A search through folders.
@@ -181,7 +200,7 @@ struct Walk {
 
 impl Walk {
     fn folder(&mut self, folder: &Path) -> Result<(), OperatorError> {
-        let failed = |error| cannot_read(folder, &error);
+        let failed = |error| cannot_read(&folder.to_string_lossy(), &error);
         let real = folder.canonicalize().map_err(failed)?;
         if self.above.len() == self.deepest || self.above.contains(&real) {
             return Ok(());
@@ -275,6 +294,21 @@ mod tests {
 
     fn paths(rows: &[(String, String)]) -> Vec<&str> {
         rows.iter().map(|(_, path)| path.as_str()).collect()
+    }
+
+    fn videos(found: Found) -> VideoFiles {
+        match found {
+            Found::Videos(videos) => videos,
+            Found::Tables(paths) => panic!("tables {paths:?}"),
+        }
+    }
+
+    fn folder(path: &Path) -> Result<VideoFiles, OperatorError> {
+        super::folder(path).map(videos)
+    }
+
+    fn glob(pattern: &str) -> Result<VideoFiles, OperatorError> {
+        super::glob(pattern).map(videos)
     }
 
     fn pattern(root: &Path, pattern: &str) -> Result<VideoFiles, OperatorError> {
@@ -416,7 +450,10 @@ mod tests {
     fn a_pattern_without_a_match_or_sense_is_an_error() {
         let root = tree(&["a.mp4"]);
         let error = pattern(root.path(), "*.mkv").err().unwrap();
-        assert!(error.message.starts_with("no video matches `"), "{error}");
+        assert!(
+            error.message.starts_with("no video and no table matches `"),
+            "{error}"
+        );
         let error = glob("a/***").err().unwrap();
         assert!(error.message.contains("is no pattern: "), "{error}");
         assert!(glob("a/[").is_err());

@@ -1,6 +1,8 @@
 use clipsieve_engine::operator::{OperatorError, Row};
 use serde_json::{Map, Value as Json};
 
+use crate::json::kind_of;
+
 /// The columns of an input row that mean something; all others pass through.
 const COLUMNS: [&str; 5] = ["video_id", "oss_bucket", "video_path", "video_tag", "info"];
 
@@ -71,6 +73,22 @@ impl<'a> InputRow<'a> {
         }
     }
 
+    /// Whether the video may be looked for in Alluxio: unless `info.use_alluxio` says no.
+    ///
+    /// # Errors
+    /// As [`InputRow::info`].
+    pub fn may_use_alluxio(&self) -> Result<bool, OperatorError> {
+        Ok(match self.info()?.get("use_alluxio") {
+            Some(Json::Bool(may)) => *may,
+            // Tables that know no truth values write words and numbers.
+            Some(Json::String(word)) => {
+                !matches!(word.to_lowercase().as_str(), "false" | "0" | "no")
+            }
+            Some(Json::Number(number)) => number.as_f64() != Some(0.0),
+            _ => true,
+        })
+    }
+
     /// Why no video can be had from this row, if so.
     pub fn problem(&self) -> Option<OperatorError> {
         self.video_path().err().or_else(|| self.info().err())
@@ -82,18 +100,6 @@ impl<'a> InputRow<'a> {
             .0
             .iter()
             .filter(|(name, _)| !COLUMNS.contains(&name.as_str()))
-    }
-}
-
-/// What a JSON value is, for messages.
-pub(super) fn kind_of(value: &Json) -> &'static str {
-    match value {
-        Json::Null => "null",
-        Json::Bool(_) => "true or false",
-        Json::Number(_) => "a number",
-        Json::String(_) => "text",
-        Json::Array(_) => "a list",
-        Json::Object(_) => "an object",
     }
 }
 

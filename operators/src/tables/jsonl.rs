@@ -1,19 +1,15 @@
 //! Tables of one JSON object a line (`.jsonl`, `.ndjson`).
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Cursor, Read, Write};
-use std::path::Path;
 
 use clipsieve_engine::operator::{OperatorError, Row, Source, SourceRow};
 use serde_json::{Map, Value as Json, json};
 
 use super::format::cannot_read;
-use super::input::kind_of;
 use super::lines::{BYTE_ORDER_MARK, LONGEST_LINE_BYTES, Line, count_filled, next_line};
-use super::{Format, Output, RowWriter};
+use super::{Blob, Format, Output, RowWriter};
+use crate::json::kind_of;
 
-/// A larger file is not counted before it is read.
-const COUNTED_BYTES: u64 = 1 << 30;
 /// How much of a line that is no row is shown in its result row.
 const SHOWN_CHARS: usize = 200;
 
@@ -21,15 +17,15 @@ const SHOWN_CHARS: usize = 200;
 pub(super) const JSONL: Format = Format {
     name: "JSON lines",
     extensions: &["jsonl", "ndjson"],
-    open: |path| Ok(Box::new(JsonlReader::open(path)?)),
-    create: |output| Box::new(JsonlWriter::new(output)),
+    open: |blob| Ok(Box::new(JsonlReader::open(blob)?)),
+    write: |spool, output| spool.copy(output),
 };
 
 /// Reads JSON lines, one at a time.
 ///
 /// Lines of white space are skipped. A line that is no JSON object becomes the row `{input_line, input_text}` (its number
 /// from 1, its beginning) with what is wrong. A byte order mark, `\r\n` and a missing last `\n` are all right.
-pub struct JsonlReader<R = BufReader<File>> {
+pub struct JsonlReader<R = BufReader<Box<dyn Read + Send>>> {
     input: R,
     /// The table's name in messages.
     name: String,
@@ -40,24 +36,19 @@ pub struct JsonlReader<R = BufReader<File>> {
 }
 
 impl JsonlReader {
-    /// Opens a file. One of at most 1 GiB is read through once to count its rows.
+    /// Opens a table. A local one of at most 1 GiB is read through once to count its rows.
     ///
     /// # Errors
     /// `Config` if it cannot be opened or read.
-    pub fn open(path: &Path) -> Result<Self, OperatorError> {
-        let of_path = |error: io::Error| cannot_read(path, &error);
-        let file = File::open(path).map_err(of_path)?;
-        let about = file.metadata().map_err(of_path)?;
-        let mut reader = Self::new(
-            BufReader::with_capacity(1 << 18, file),
-            path.display().to_string(),
-            LONGEST_LINE_BYTES,
-        );
-        // What is no regular file (a pipe) can be read only once.
-        if about.is_file() && about.len() <= COUNTED_BYTES {
-            let total = File::open(path).and_then(count_rows).map_err(of_path)?;
-            reader.total_rows = Some(total);
-        }
+    pub fn open(blob: &Blob) -> Result<Self, OperatorError> {
+        let refuse = |error: io::Error| cannot_read(&blob.name(), &error);
+        let total_rows = match blob.countable().map_err(refuse)? {
+            true => Some(blob.read().and_then(count_rows).map_err(refuse)?),
+            false => None,
+        };
+        let input = BufReader::with_capacity(1 << 18, blob.read().map_err(refuse)?);
+        let mut reader = Self::new(input, blob.name(), LONGEST_LINE_BYTES);
+        reader.total_rows = total_rows;
         Ok(reader)
     }
 }
@@ -168,7 +159,7 @@ fn without_mark(line: &[u8]) -> &[u8] {
     line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line)
 }
 
-fn count_rows(mut file: File) -> io::Result<u64> {
+fn count_rows(mut file: impl Read) -> io::Result<u64> {
     let mut head = Vec::new();
     (&mut file)
         .take(BYTE_ORDER_MARK.len() as u64)
@@ -306,7 +297,10 @@ mod tests {
             (b"", 0),
         ] {
             std::fs::write(&path, bytes).unwrap();
-            assert_eq!(JsonlReader::open(&path).unwrap().total_rows(), Some(rows));
+            assert_eq!(
+                JsonlReader::open(&Blob::file(&path)).unwrap().total_rows(),
+                Some(rows)
+            );
         }
     }
 

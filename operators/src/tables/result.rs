@@ -9,7 +9,7 @@ use time::macros::format_description;
 use super::InputRow;
 
 /// The columns of a result row; an input column of one of these names does not pass through.
-const COLUMNS: [&str; 6] = [
+pub(super) const COLUMNS: [&str; 6] = [
     "video_id",
     "oss_bucket",
     "video_oss_url",

@@ -57,6 +57,13 @@ pub(super) fn totals(plan: &Plan) -> Vec<(&'static str, String)> {
             ),
         ),
         (
+            "disk",
+            format!(
+                "{} a process for downloaded files",
+                format_bytes(limits.disk_bytes)
+            ),
+        ),
+        (
             "epochs",
             format!(
                 "{} each, at most {} open",

@@ -30,7 +30,10 @@ pub(in crate::run) enum Lane {
 
 /// What all stages of a process share.
 pub(in crate::run) struct Services {
+    /// Of memory.
     pub budget: Arc<Budget>,
+    /// Of disk.
+    pub disk: Arc<Budget>,
     pub clock: Arc<Clock>,
     pub abort: Arc<Abort>,
     pub observer: Arc<Observer>,
@@ -283,6 +286,7 @@ impl StageRuntime {
             _ => self.io_thread_lost(),
         }
         self.services.budget.lose(sequence);
+        self.services.disk.lose(sequence);
         self.fail(running.job, ErrorKind::Timeout, message);
         self.vacate();
     }

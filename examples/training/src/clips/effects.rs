@@ -11,6 +11,7 @@ use super::stickers::{Dance, Place, Sprite, sticker};
 use super::still::simulated;
 use super::transitions::{Transition, join};
 use crate::chance::Chance;
+use crate::dataset::NOT_JUDGED;
 
 /// What a film with effects says of the other tasks.
 pub struct Spoiled {
@@ -21,6 +22,31 @@ pub struct Spoiled {
     /// Whether the picture beneath is still as good as it was.
     pub keeps_quality: bool,
 }
+
+/// What an editor adds, and how often.
+pub(super) const KINDS: [(f32, &str); 21] = [
+    (0.25, "transition"),
+    (0.09, "particles"),
+    (0.05, "light_leak"),
+    (0.04, "lens_flare"),
+    (0.08, "glitch"),
+    (0.04, "rgb_split"),
+    (0.03, "scan_lines"),
+    (0.06, "shake_effect"),
+    (0.05, "mirror"),
+    (0.03, "kaleidoscope"),
+    (0.03, "tiles"),
+    (0.04, "split_screen"),
+    (0.09, "stickers"),
+    (0.07, "text"),
+    (0.11, "filter"),
+    (0.03, "frame"),
+    (0.03, "pixelate"),
+    (0.04, "picture_in_picture"),
+    (0.04, "flash"),
+    (0.03, "echo"),
+    (0.04, "bend"),
+];
 
 /// A film with one effect, sometimes two.
 pub fn spoiled(chance: &mut Chance, canvas: &Canvas, stock: &Stock) -> Spoiled {
@@ -33,29 +59,7 @@ pub fn spoiled(chance: &mut Chance, canvas: &Canvas, stock: &Stock) -> Spoiled {
         }
     };
     let mut made = base(chance);
-    let kind = *chance.weighted(&[
-        (0.25, "transition"),
-        (0.09, "particles"),
-        (0.05, "light_leak"),
-        (0.04, "lens_flare"),
-        (0.08, "glitch"),
-        (0.04, "rgb_split"),
-        (0.03, "scan_lines"),
-        (0.06, "shake_effect"),
-        (0.05, "mirror"),
-        (0.03, "kaleidoscope"),
-        (0.03, "tiles"),
-        (0.04, "split_screen"),
-        (0.09, "stickers"),
-        (0.07, "text"),
-        (0.11, "filter"),
-        (0.03, "frame"),
-        (0.03, "pixelate"),
-        (0.04, "picture_in_picture"),
-        (0.04, "flash"),
-        (0.03, "echo"),
-        (0.04, "bend"),
-    ]);
+    let kind = *chance.weighted(&KINDS);
     let (film, name) = match kind {
         "transition" => {
             let count = if chance.is(0.6) {
@@ -94,10 +98,7 @@ pub fn spoiled(chance: &mut Chance, canvas: &Canvas, stock: &Stock) -> Spoiled {
         }
         _ => (apply(chance, canvas, stock, made.film, kind), kind),
     };
-    let keeps_quality = matches!(
-        kind,
-        "transition" | "stickers" | "text" | "split_screen" | "particles" | "frame"
-    );
+    let keeps_quality = keeps_quality(kind);
     made.film = film;
     if chance.is(0.15) {
         let second = *chance.pick(&[
@@ -111,15 +112,27 @@ pub fn spoiled(chance: &mut Chance, canvas: &Canvas, stock: &Stock) -> Spoiled {
         made.film = apply(chance, canvas, stock, made.film, second);
         made.is_clean &= matches!(second, "stickers" | "text" | "particles");
     }
-    let simcam = match (is_still, kind) {
-        (false, _) => 0,
-        (true, "filter" | "stickers" | "text" | "frame" | "pixelate") => 1,
-        _ => 255,
-    };
+    let simcam = if is_still { still_told(kind) } else { 0 };
     Spoiled {
         made: Made { kind: name, ..made },
         simcam,
         keeps_quality,
+    }
+}
+
+/// Whether the picture beneath an effect is still as good as it was.
+pub(super) fn keeps_quality(kind: &str) -> bool {
+    matches!(
+        kind,
+        "transition" | "stickers" | "text" | "split_screen" | "particles" | "frame"
+    )
+}
+
+/// Whether it can still be told that a simulated camera moves beneath an effect: its label then.
+pub(super) fn still_told(kind: &str) -> u8 {
+    match kind {
+        "filter" | "stickers" | "text" | "frame" | "pixelate" => 1,
+        _ => NOT_JUDGED,
     }
 }
 
@@ -134,7 +147,13 @@ fn span(chance: &mut Chance, canvas: &Canvas) -> (f32, f32) {
     (from, from + long)
 }
 
-fn apply(chance: &mut Chance, canvas: &Canvas, stock: &Stock, film: Film, kind: &str) -> Film {
+pub(super) fn apply(
+    chance: &mut Chance,
+    canvas: &Canvas,
+    stock: &Stock,
+    film: Film,
+    kind: &str,
+) -> Film {
     let (w, h) = canvas.size();
     let (fw, fh) = (w as f32, h as f32);
     match kind {
@@ -756,7 +775,7 @@ fn filter(chance: &mut Chance, canvas: &Canvas, film: Film) -> Film {
 }
 
 /// Two or more films side by side.
-fn split(chance: &mut Chance, canvas: &Canvas, mut a: Film, mut b: Film) -> Film {
+pub(super) fn split(chance: &mut Chance, canvas: &Canvas, mut a: Film, mut b: Film) -> Film {
     let (w, h) = canvas.size();
     let kind = chance.below(4);
     let line = if chance.is(0.6) { (h / 60).max(2) } else { 0 };
@@ -800,7 +819,7 @@ fn split(chance: &mut Chance, canvas: &Canvas, mut a: Film, mut b: Film) -> Film
 }
 
 /// A small film in a corner of a large one.
-fn inset(chance: &mut Chance, canvas: &Canvas, mut a: Film, mut b: Film) -> Film {
+pub(super) fn inset(chance: &mut Chance, canvas: &Canvas, mut a: Film, mut b: Film) -> Film {
     let (w, h) = canvas.size();
     let size = chance.range(0.22, 0.45);
     let (sw, sh) = ((w as f32 * size) as usize, (h as f32 * size) as usize);

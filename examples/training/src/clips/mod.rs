@@ -5,6 +5,7 @@
 //! simulated camera makes of one picture; [`effects`], [`damage`] and [`turned`] spoil films; [`sample`] draws recipes and
 //! takes every clip through an encoder, the decoder and the sampler of the pipeline.
 
+pub mod added;
 pub mod damage;
 pub mod effects;
 pub mod film;

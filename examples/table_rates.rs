@@ -1,0 +1,104 @@
+//! How fast tables are read and written, and in how much memory.
+//!
+//! ```text
+//! cargo run --release --example table_rates -- 1000000
+//! ```
+//!
+//! Makes result-like rows, writes them as JSON lines, and from there goes round all formats: each is read and written as the
+//! next one. The peak of the process's memory so far stands behind every step.
+
+use std::path::Path;
+use std::time::Instant;
+
+use clipsieve_engine::operator::{Row, Stores};
+use clipsieve_operators::tables::{self, Reading, Writing};
+use serde_json::json;
+
+fn main() {
+    let rows: u64 = std::env::args()
+        .nth(1)
+        .map_or(1_000_000, |rows| rows.parse().expect("a number of rows"));
+    let folder = tempfile::tempdir_in(".").expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    println!("{rows} rows");
+
+    let first = path("rows.jsonl");
+    let started = Instant::now();
+    let mut writer = begin(&first, folder.path());
+    for number in 0..rows {
+        writer.write(&row(number)).expect("a row is written");
+    }
+    writer.finish().expect("a table");
+    told("make, write .jsonl", &first, started, rows);
+
+    for (from, to) in [
+        ("rows.jsonl", "rows.parquet"),
+        ("rows.parquet", "again.jsonl"),
+        ("again.jsonl", "rows.csv"),
+        ("rows.csv", "last.jsonl"),
+    ] {
+        let reading = Reading {
+            stores: &Stores::new(),
+            endpoint: None,
+            limit: None,
+            scratch: folder.path(),
+        };
+        let open = || tables::open(&path(from), &reading).expect("a table");
+        let started = Instant::now();
+        let mut source = open();
+        let mut read = 0;
+        while source.next_row().expect("a row").is_some() {
+            read += 1;
+        }
+        assert_eq!(read, rows);
+        told(&format!("read {from}"), &path(from), started, rows);
+
+        let mut source = open();
+        let started = Instant::now();
+        let mut writer = begin(&path(to), folder.path());
+        while let Some(found) = source.next_row().expect("a row") {
+            writer.write(&found.row).expect("a row is written");
+        }
+        writer.finish().expect("a table");
+        told(&format!("{from} → {to}"), &path(to), started, rows);
+    }
+}
+
+fn begin(uri: &str, scratch: &Path) -> Box<dyn tables::RowWriter> {
+    let writing = Writing {
+        stores: &Stores::new(),
+        endpoint: None,
+        upload: Default::default(),
+        scratch,
+    };
+    tables::create(uri, &writing).expect("a table can be made here")
+}
+
+/// A row as `aggregate` makes them, with two verdicts.
+fn row(number: u64) -> Row {
+    let share = (number % 1000) as f64 / 1000.0;
+    let verdict =
+        json!({"result": {"pass": share, "reject": 1.0 - share}, "label": "pass", "prob": share});
+    let row = json!({
+        "video_id": format!("video-{number:08}"), "oss_bucket": "videos", "video_oss_url": format!("oss://videos/{}/{number}.mp4", number % 97),
+        "video_tag": "demo", "info": {"use_alluxio": true, "vfx_filter": verdict, "simcam_filter": verdict},
+        "result_info": {
+            "succeed": "true", "start_time": "2026-11-24T08:00:00.000Z", "end_time": "2026-11-24T08:00:01.250Z", "avg_cost": 1.25,
+            "device_name": "worker-0", "device_info": "linux x86_64, 2 cores",
+        },
+        "shard": number % 16,
+    });
+    Row(row.as_object().expect("an object").clone())
+}
+
+fn told(step: &str, table: &str, started: Instant, rows: u64) {
+    let seconds = started.elapsed().as_secs_f64();
+    let megabytes = std::fs::metadata(table).map_or(0.0, |about| about.len() as f64 / 1e6);
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    println!(
+        "{step:28} {seconds:6.1} s  {:8.0} rows/s  {megabytes:7.1} MB  peak memory {}",
+        rows as f64 / seconds,
+        peak.unwrap_or("unknown").trim()
+    );
+}

@@ -1,0 +1,68 @@
+//! Several tables as one.
+
+use std::collections::VecDeque;
+
+use clipsieve_engine::operator::{OperatorError, Source, SourceRow};
+
+use super::{Blob, Format};
+
+/// More tables than this are not counted before they are read.
+const COUNTED: usize = 256;
+
+/// The rows of several tables, one table after another, each opened when the one before it has ended.
+pub struct Several {
+    now: Option<Box<dyn Source>>,
+    later: VecDeque<Opens>,
+    total_rows: Option<u64>,
+}
+
+/// A table that is opened when its turn comes.
+pub(super) type Opens = Box<dyn Fn() -> Result<Box<dyn Source>, OperatorError> + Send>;
+
+impl Several {
+    /// These tables, in this order. Up to 256 of them are opened once to count their rows, so that a bad one stops the
+    /// job before it starts; of more only the first.
+    ///
+    /// # Errors
+    /// `Config` if one that is opened cannot be.
+    pub(super) fn new(tables: Vec<Opens>) -> Result<Self, OperatorError> {
+        let mut later: VecDeque<Opens> = tables.into();
+        let mut total_rows = (later.len() <= COUNTED).then_some(0);
+        if total_rows.is_some() {
+            for open in &later {
+                let rows = open()?.total_rows();
+                total_rows = total_rows.zip(rows).map(|(total, rows)| total + rows);
+            }
+        }
+        let now = later.pop_front().map(|open| open()).transpose()?;
+        Ok(Self {
+            now,
+            later,
+            total_rows,
+        })
+    }
+
+    /// Files of known formats.
+    pub(super) fn files(files: Vec<(&'static Format, Blob)>) -> Result<Self, OperatorError> {
+        let opens = |(format, blob): (&'static Format, Blob)| -> Opens {
+            Box::new(move || (format.open)(&blob))
+        };
+        Self::new(files.into_iter().map(opens).collect())
+    }
+}
+
+impl Source for Several {
+    fn next_row(&mut self) -> Result<Option<SourceRow>, OperatorError> {
+        while let Some(now) = &mut self.now {
+            if let Some(row) = now.next_row()? {
+                return Ok(Some(row));
+            }
+            self.now = self.later.pop_front().map(|open| open()).transpose()?;
+        }
+        Ok(None)
+    }
+
+    fn total_rows(&self) -> Option<u64> {
+        self.total_rows
+    }
+}

@@ -1,0 +1,184 @@
+//! `clipsieve evaluate`: rows held against labels, from files to the report.
+
+mod common;
+
+use std::path::Path;
+
+use common::expect;
+use serde_json::{Value as Json, json};
+
+/// Writes rows of a made-up run whose numbers can be checked by hand, and labels for them.
+fn write_run(folder: &Path) {
+    let vfx = |share: f64| json!({"result": {"normal": 1.0 - share, "vfx": share}, "label": "?", "prob": 0.5});
+    let window = |share: f64| {
+        json!({"duration": [0, 4], "low_quality_filter":
+               {"result": {"good": 1.0 - share, "low": share}, "label": "?", "prob": 0.5}})
+    };
+    let row = |id: &str, share: f64, windows: [f64; 2], boxes: Json, crop: Json| {
+        json!({
+            "video_id": id, "oss_bucket": "", "video_oss_url": format!("file:///v/{id}.mp4"), "video_tag": "",
+            "info": {
+                "abnormal_region_info": {"width": 200, "height": 100, "frames": 16, "regions": boxes},
+                "abnormal_region_crop": crop,
+                "vfx_filter": vfx(share),
+                "seg_low_quality_filter": {"0": window(windows[0]), "1": window(windows[1])},
+            },
+            "result_info": {"succeed": "true"},
+        })
+    };
+    let bar = json!([{"class": "border", "box": [0, 0, 200, 10], "score": 0.9, "persistence": 1.0, "found_by": "signals"}]);
+    let uncut =
+        json!({"cropped": false, "box": null, "reason": "nothing to cut away", "url": null});
+    let cut = json!({"cropped": true, "box": [0, 10, 200, 100], "reason": null, "url": null});
+    let mut rows = vec![
+        row("a", 0.9, [0.1, 0.8], bar, cut),
+        row("b", 0.8, [0.2, 0.1], json!([]), uncut.clone()),
+        row("c", 0.3, [0.3, 0.2], json!([]), uncut.clone()),
+        row("unlabelled", 0.3, [0.3, 0.2], json!([]), uncut),
+    ];
+    rows.push(json!({
+        "video_id": "broken", "video_oss_url": "file:///v/broken.mp4", "info": {},
+        "result_info": {"succeed": "false", "stage": "decoded", "error": "no picture", "attempts": 1},
+    }));
+    let lines =
+        |values: &[Json]| -> String { values.iter().map(|value| format!("{value}\n")).collect() };
+    std::fs::write(folder.join("results.jsonl"), lines(&rows)).expect("rows");
+    let labels = [
+        json!({"file": "a.mp4", "task": "vfx", "label": 1, "kind": "glitch"}),
+        json!({"file": "b.mp4", "task": "vfx", "label": 0}),
+        json!({"file": "v/c.mp4", "task": "vfx", "label": 0}),
+        json!({"file": "c", "task": "vfx", "label": 1}),
+        json!({"file": "broken.mp4", "task": "vfx", "label": 1}),
+        json!({"file": "gone.mp4", "task": "vfx", "label": 1}),
+        json!({"file": "a.mp4", "task": "low_quality", "label": 1}),
+        json!({"file": "b.mp4", "task": "low_quality", "label": 0}),
+        json!({"file": "c.mp4", "task": "low_quality", "label": 0}),
+        json!({"file": "a.mp4", "task": "beauty", "label": 1}),
+        json!({"file": "a.mp4", "task": "regions",
+               "boxes": [{"class": "border", "box": [0, 0, 1, 0.1]}, {"class": "logo", "box": [0.8, 0.8, 0.9, 0.9]}],
+               "safe_crop": [0, 0.1, 0.8, 1]}),
+        json!({"file": "b.mp4", "task": "regions", "boxes": []}),
+    ];
+    std::fs::write(folder.join("labels.jsonl"), lines(&labels)).expect("labels");
+}
+
+#[test]
+fn the_report_says_what_can_be_counted_by_hand() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    write_run(folder.path());
+    let arguments = [
+        "evaluate",
+        "results.jsonl",
+        "labels.jsonl",
+        "--precision",
+        "0.9",
+    ];
+    let more = ["--score", "vfx=-vfx_filter.normal", "--format", "json"];
+    let text = expect(0, folder.path(), &[arguments.as_slice(), &more].concat());
+    let report: Json = serde_json::from_str(&text).expect("JSON");
+
+    let of = |key: &str, label: &str| {
+        let filters = report["filters"].as_array().expect("filters");
+        filters
+            .iter()
+            .find(|filter| filter["key"] == key && filter["positive_label"] == label)
+            .unwrap_or_else(|| panic!("no {key}"))
+    };
+    let vfx = of("vfx_filter", "vfx");
+    assert_eq!(vfx["scored"], 3, "{vfx}");
+    assert_eq!(vfx["positives"], 1);
+    assert_eq!(vfx["auc"], 1.0);
+    assert_eq!(vfx["at_0.5"]["precision"], 0.5);
+    assert_eq!(vfx["best_accuracy"]["at"], 0.9);
+    assert_eq!(vfx["for_precision"]["threshold"]["recall"], 1.0);
+    assert_eq!(vfx["for_recall"], Json::Null);
+    assert_eq!(vfx["kinds"]["glitch"]["auc"], 1.0);
+    assert_eq!(vfx["unscored"][0]["why"], "failed in decoded: no picture");
+    assert_eq!(of("vfx_filter", "-normal")["auc"], 1.0);
+    let low = of("seg_low_quality_filter", "low");
+    assert_eq!(low["auc"], 1.0, "the worst window counts: {low}");
+    assert_eq!(low["best_accuracy"]["at"], 0.8);
+    assert_eq!(report["unanswered"], json!(["beauty"]));
+
+    let regions = &report["regions"];
+    assert_eq!(regions["classes"]["border"]["recall"], 1.0);
+    assert_eq!(regions["classes"]["logo"]["recall"], 0.0);
+    assert_eq!(regions["all"]["recall"], 0.5);
+    assert_eq!(regions["all"]["precision"], 1.0);
+    // 0.9 of the frame was kept, 0.72 is clean, all of it within; and of the clean video everything.
+    let iou = regions["crop"]["mean_iou"].as_f64().expect("a number");
+    assert!((iou - (0.8 + 1.0) / 2.0).abs() < 1e-9, "{iou}");
+    assert_eq!(regions["crop"]["still_holding_a_region"], json!(["a"]));
+    assert_eq!(regions["crop"]["clean_but_cropped"], json!([]));
+
+    let out = &report["left_out"];
+    assert_eq!(out["labels_without_row"], json!(["gone.mp4 (line 6)"]));
+    assert_eq!(
+        out["repeated_labels"],
+        json!(["c (line 4): `vfx` as on line 3"])
+    );
+    assert_eq!(out["rows_without_label"], json!(["unlabelled"]));
+    assert_eq!(out["failed_rows"][0]["file"], "broken");
+}
+
+#[test]
+fn the_text_fits_eighty_columns_and_leaves_nothing_out() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    write_run(folder.path());
+    let text = expect(
+        0,
+        folder.path(),
+        &[
+            "evaluate",
+            "results.jsonl",
+            "labels.jsonl",
+            "--recall",
+            "0.9",
+        ],
+    );
+    for line in text.lines() {
+        assert!(line.chars().count() <= 80, "too wide: {line}");
+    }
+    for told in [
+        "vfx_filter",
+        "seg_low_quality_filter",
+        "recall of 0.9: from 0.9000 on",
+        "glitch (1): AUC 1.000",
+        "gone.mp4 (line 6)",
+        "broken: failed in decoded: no picture",
+        "beauty",
+        "rows without a label: 1",
+        "still hold a region    1 of 1 (100.0 %)",
+    ] {
+        assert!(text.contains(told), "`{told}` is missing in:\n{text}");
+    }
+}
+
+#[test]
+fn files_that_are_no_rows_or_labels_are_refused_with_their_line() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    write_run(folder.path());
+    let refused = |arguments: &[&str], told: &str| {
+        let output = common::clipsieve(folder.path(), arguments);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(told), "{stderr}");
+    };
+    refused(
+        &["evaluate", "labels.jsonl", "labels.jsonl"],
+        "labels.jsonl:1: not a result row",
+    );
+    refused(
+        &["evaluate", "results.jsonl", "results.jsonl"],
+        "results.jsonl:1: `task` is missing",
+    );
+    refused(&["evaluate", "results.jsonl", "none.jsonl"], "cannot read");
+    let arguments = [
+        "evaluate",
+        "results.jsonl",
+        "labels.jsonl",
+        "--score",
+        "vfx",
+    ];
+    refused(&arguments, "TASK=KEY.LABEL");
+}
