@@ -1,11 +1,12 @@
 # make demo   judge the clips of examples/clips with the stock pipeline
 # make test   the whole test suite
+# make chaos  runs under torment: processes killed, disks filled, links cut (needs root for the last two); more than the suite does
 # make lint   formatting and clippy, as CI runs them
 
 CARGO ?= cargo
 OUT := demo-output
 
-.PHONY: setup build demo test lint clean
+.PHONY: setup build demo test chaos lint clean
 
 setup:
 	@bash scripts/setup.sh
@@ -22,6 +23,10 @@ demo: build
 test: setup
 	LD_LIBRARY_PATH="$(CURDIR)/third_party/libtorch/lib$${LD_LIBRARY_PATH:+:$$LD_LIBRARY_PATH}" \
 	  $(CARGO) test --workspace --locked --no-fail-fast
+
+chaos: setup
+	LD_LIBRARY_PATH="$(CURDIR)/third_party/libtorch/lib$${LD_LIBRARY_PATH:+:$$LD_LIBRARY_PATH}" \
+	  CLIPSIEVE_CHAOS=$${CLIPSIEVE_CHAOS:-5} $(CARGO) test --release --locked --test chaos
 
 lint: setup
 	$(CARGO) fmt --all --check

@@ -1,8 +1,10 @@
 //! The command line, as clap sees it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clipsieve_engine::operator::units::parse_duration;
 
 use crate::evaluation::rows::Reading;
 
@@ -19,12 +21,15 @@ pub struct Cli {
     pub verbose: u8,
 }
 
+const SEVERAL: &str = "Several machines";
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   2  the pipeline file or the command line is wrong
   3  the job could not run, or died
-  4  more rows failed than --max-failures allows";
+  4  more rows failed than --max-failures allows
+  75 told to stop before the last row; the same command again goes on";
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -85,6 +90,66 @@ pub struct Run {
     /// How the summary on stdout is written
     #[arg(long, value_enum, default_value_t = TextOrJson::Text)]
     pub format: TextOrJson,
+
+    /// The folder of the run's ledger; `TABLE.ledger` beside the table if not given, and removed at the end then
+    #[arg(long, value_name = "FOLDER")]
+    pub ledger: Option<PathBuf>,
+
+    /// Start over, whatever an unfinished run has done
+    #[arg(long)]
+    pub fresh: bool,
+
+    /// Go on with an unfinished run though the pipeline or a model has changed
+    #[arg(long, conflicts_with = "fresh")]
+    pub accept_changes: bool,
+
+    /// Restarts in a row without a row done, before the run is given up
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    pub max_restarts: u32,
+
+    /// How long a process may give no sign of life before it counts as dead
+    #[arg(long, default_value = "20s", value_parser = duration, value_name = "TIME")]
+    pub silence: Duration,
+
+    /// How long rows in flight may take after SIGTERM
+    #[arg(long, default_value = "25s", value_parser = duration, value_name = "TIME")]
+    pub grace: Duration,
+
+    /// A file with a line `host[:port]` for each machine of the run; the first is the master
+    #[arg(long, value_name = "FILE", help_heading = SEVERAL)]
+    pub hosts: Option<PathBuf>,
+
+    /// Which machine this is, from 0
+    #[arg(long, value_name = "I", help_heading = SEVERAL)]
+    pub process: Option<usize>,
+
+    /// Where the master is called, instead of a file of hosts
+    #[arg(long, value_name = "HOST[:PORT]", env = "CLIPSIEVE_MASTER", conflicts_with = "hosts", help_heading = SEVERAL)]
+    pub master: Option<String>,
+
+    /// How many machines there are
+    #[arg(long, value_name = "N", env = "CLIPSIEVE_MACHINES", conflicts_with = "hosts", help_heading = SEVERAL)]
+    pub machines: Option<usize>,
+
+    /// The address of this machine to listen on; else the one in the file of hosts, or the one that reaches the master
+    #[arg(long, value_name = "ADDRESS", help_heading = SEVERAL)]
+    pub listen: Option<String>,
+
+    /// A file with the secret that all machines have; CLIPSIEVE_SECRET if not given
+    #[arg(long, value_name = "FILE", help_heading = SEVERAL)]
+    pub secret_file: Option<PathBuf>,
+
+    /// How long the machines may take to meet
+    #[arg(long, default_value = "5m", value_parser = duration, value_name = "TIME", help_heading = SEVERAL)]
+    pub join: Duration,
+
+    /// How long a machine that was lost is waited for before the run goes on without it
+    #[arg(long, default_value = "30s", value_parser = duration, value_name = "TIME", help_heading = SEVERAL)]
+    pub rejoin: Duration,
+
+    /// Run in this process, without one that watches it and starts it again (for debuggers and profilers)
+    #[arg(long)]
+    pub unsupervised: bool,
 }
 
 /// `clipsieve check`
@@ -223,6 +288,10 @@ pub enum View {
     Logical,
     /// With executors, devices, pools, batches and budgets.
     Physical,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "not a time such as 20s or 5m".to_string())
 }
 
 fn share(text: &str) -> Result<f64, String> {

@@ -9,7 +9,9 @@
 mod cli;
 mod commands;
 pub mod evaluation;
+mod launch;
 mod progress;
+mod signals;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;

@@ -158,6 +158,7 @@ mod tests {
     fn snapshot(total: Option<u64>, remaining: Option<u64>) -> ProgressSnapshot {
         ProgressSnapshot {
             total,
+            before: 0,
             read: 9,
             in_flight: 4,
             succeeded: 4,

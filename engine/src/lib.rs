@@ -9,13 +9,16 @@
 //! pipeline  the file as written, with the position of every key and value
 //! plan      the compiled and placed graph, and its pictures
 //! compile   the passes from a file to a plan, one file each, one ordered list
+//! ledger    what is committed of a run, so that it can be continued
 //! run       a plan as a timely dataflow: lowering, executors, credits, cluster
 //! observe   what a run tells while it goes and when it ends
 //! ```
 
 pub mod compile;
+pub mod ledger;
 pub mod observe;
 pub mod operator;
 pub mod pipeline;
 pub mod plan;
+mod process;
 pub mod run;

@@ -125,4 +125,8 @@ impl Source for ReadTable {
         let total = self.rows.total_rows()?;
         Some(self.left.map_or(total, |left| left.min(total)))
     }
+
+    fn fingerprint(&self) -> Option<String> {
+        self.rows.fingerprint()
+    }
 }

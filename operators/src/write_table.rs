@@ -1,11 +1,12 @@
 //! `write_table`: where the result rows go.
 
+use std::borrow::Cow;
 use std::io;
 use std::time::SystemTime;
 
 use clipsieve_engine::operator::{
     BuildContext, Delivered, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec,
-    ParamSpec, ParamType, PortKind, Ports, Setting, Signature, Sink,
+    Pace, ParamSpec, ParamType, PortKind, Ports, Receipt, Row, Setting, Signature, Sink,
 };
 
 use clipsieve_odps::UploadOptions;
@@ -18,9 +19,11 @@ pub static WRITE_TABLE: OperatorSpec = OperatorSpec {
     summary: "writes result rows to a table",
     doc: "\
 The table is JSON lines (`.jsonl`, `.ndjson`), CSV with a header (`.csv`, `.tsv`) or Parquet (`.parquet`, `.parq`), with \
-the rows in the order in which they are done. It is written beside its final place, as `NAME.partial-PROCESS-…`, and takes \
-its name when all rows are in: until then, and if the job fails, an older table stays as it was. Folders that are missing \
-are made. `-` writes JSON lines to standard output as rows come.
+the rows in the order in which they are done. It grows beside its final place, as `NAME.partial`, and takes its name when all \
+rows are in: until then an older table stays as it was. Folders that are missing are made. `-` writes JSON lines to standard \
+output as rows come.
+
+A run into JSON lines that ended early goes on with its table; all others begin anew.
 
 A CSV or a Parquet has all columns that any row has. Columns of a Parquet are typed by their values; `info`, `result_info` \
 and all else that is nested stand there as JSON text. The rows of such a table wait on disk, in its folder, until all are in.
@@ -108,30 +111,50 @@ struct WriteTable {
 }
 
 impl Sink for WriteTable {
-    fn commit(&mut self, rows: Vec<Delivered>) -> Result<(), OperatorError> {
-        for delivered in rows {
-            let document = match delivered.result {
-                Ok(document) => document,
-                Err((row, failure)) => {
-                    ResultRow::failed(&row, &failure).build(&self.machine, SystemTime::now())
-                }
-            };
-            self.writer
-                .write(&document.row)
-                .map_err(|error| cannot_write(&self.uri, &error))?;
-        }
-        self.writer
-            .flush()
-            .map_err(|error| cannot_write(&self.uri, &error))
+    fn pace(&self) -> Pace {
+        self.writer.pace()
     }
 
-    fn finish(self: Box<Self>) -> Result<String, OperatorError> {
-        self.writer
-            .finish()
-            .map_err(|error| cannot_write(&self.uri, &error))
+    fn resumes(&self) -> bool {
+        self.writer.resumes()
+    }
+
+    fn resume(&mut self, receipts: &[Receipt]) -> Result<(), OperatorError> {
+        let resumed = self.writer.resume(receipts);
+        resumed.map_err(|error| cannot_write(&self.uri, &error))
+    }
+
+    fn publish(&mut self, part: u64, rows: &[Delivered]) -> Result<Receipt, OperatorError> {
+        let rows: Vec<Cow<'_, Row>> = rows
+            .iter()
+            .map(|delivered| match &delivered.result {
+                Ok(document) => Cow::Borrowed(&document.row),
+                Err((row, failure)) => {
+                    let failed = ResultRow::failed(row, failure);
+                    Cow::Owned(failed.build(&self.machine, SystemTime::now()).row)
+                }
+            })
+            .collect();
+        let published = self.writer.publish(part, &rows);
+        published.map_err(|error| cannot_write(&self.uri, &error))
+    }
+
+    fn finish(&mut self, receipts: &[Receipt]) -> Result<String, OperatorError> {
+        let finished = self.writer.finish(receipts);
+        finished.map_err(|error| cannot_write(&self.uri, &error))
     }
 }
 
+/// A full disk or a store that is away may pass; what is refused will be refused again.
 fn cannot_write(uri: &str, error: &io::Error) -> OperatorError {
-    OperatorError::temporary(format!("cannot write `{uri}`: {error}"))
+    let message = format!("cannot write `{uri}`: {error}");
+    match error.kind() {
+        io::ErrorKind::PermissionDenied
+        | io::ErrorKind::ReadOnlyFilesystem
+        | io::ErrorKind::NotFound
+        | io::ErrorKind::InvalidData
+        | io::ErrorKind::Unsupported
+        | io::ErrorKind::BrokenPipe => OperatorError::config(message),
+        _ => OperatorError::temporary(message),
+    }
 }

@@ -157,11 +157,11 @@ async fn run(input: &Path, output: &Path, tiers: &[&str], stores: &Stores) -> Ve
             sequence,
             result: Ok(document),
         };
-        sink.commit(vec![delivered]).unwrap();
+        sink.publish(sequence, &[delivered]).unwrap();
         sequence += 1;
     }
     assert_eq!(source.total_rows().unwrap_or(sequence), sequence);
-    assert_eq!(sink.finish().unwrap(), output.display().to_string());
+    assert_eq!(sink.finish(&[]).unwrap(), output.display().to_string());
     assert_eq!(names(scratch.path()).len(), 0);
     let written = fs::read_to_string(output).unwrap();
     written
@@ -376,15 +376,15 @@ fn a_sink_that_is_dropped_leaves_the_old_table() {
         )),
     };
     let mut dropped = sink(&table).unwrap();
-    dropped.commit(vec![delivered()]).unwrap();
+    dropped.publish(0, &[delivered()]).unwrap();
     assert_eq!(names(folder.path()).len(), 2);
     drop(dropped);
     assert_eq!(names(folder.path()), ["rows.jsonl"]);
     assert_eq!(fs::read_to_string(&table).unwrap(), "old\n");
 
     let mut finished = sink(&table).unwrap();
-    finished.commit(vec![delivered(), delivered()]).unwrap();
-    finished.finish().unwrap();
+    finished.publish(0, &[delivered(), delivered()]).unwrap();
+    finished.finish(&[]).unwrap();
     let written = fs::read_to_string(&table).unwrap();
     assert_eq!(written.lines().count(), 2);
     let row: Json = serde_json::from_str(written.lines().next().unwrap()).unwrap();

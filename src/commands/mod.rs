@@ -3,9 +3,11 @@
 pub mod check;
 pub mod evaluate;
 pub mod graph;
+pub mod ledger_place;
 pub mod operators;
 pub mod output;
 pub mod pipeline;
+pub mod report;
 pub mod run;
 pub mod show;
 pub mod snippets;
@@ -21,6 +23,12 @@ pub enum Exit {
     Died = 3,
     /// More rows failed than are allowed.
     TooManyFailures = 4,
+    /// A process of several only lost the others; its supervisor sees it.
+    PeerLost = 5,
+    /// A process could not go on where a fresh one may; its supervisor sees it.
+    TryAgain = 6,
+    /// Told to end early; the same command again goes on.
+    Stopped = 75,
 }
 
 impl Exit {
@@ -30,6 +38,9 @@ impl Exit {
             0 => Exit::Done,
             2 => Exit::Usage,
             4 => Exit::TooManyFailures,
+            5 => Exit::PeerLost,
+            6 => Exit::TryAgain,
+            75 => Exit::Stopped,
             _ => Exit::Died,
         }
     }

@@ -1,20 +1,35 @@
 //! `clipsieve run`: a pipeline to its last row.
 
+use std::cell::RefCell;
 use std::io::{self, IsTerminal};
+use std::path::Path;
 use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
 
+use clipsieve_engine::ledger::{self, Hold, Identity, Ledger, LedgerError};
 use clipsieve_engine::observe::Observer;
 use clipsieve_engine::operator::{ParamValue, Registry};
 use clipsieve_engine::plan::Plan;
-use clipsieve_engine::run::cluster::{self, Member};
-use clipsieve_engine::run::{RunError, RunOptions, RunReport, run as run_plan};
-use serde_json::json;
+use clipsieve_engine::run::cluster::{self, Lent, Member};
+use clipsieve_engine::run::fleet::{Master, Node};
+use clipsieve_engine::run::supervisor::{HeldLedger, Supervision};
+use clipsieve_engine::run::{
+    Asked, Board, EXIT_STOPPED, RunError, RunErrorKind, RunOptions, run as run_plan,
+};
 
-use super::{Exit, output, pipeline, snippets};
+use super::{Exit, ledger_place, output, pipeline, report, snippets};
 use crate::cli::{Run, TextOrJson};
+use crate::launch::{self, Launch};
 use crate::progress::ProgressLine;
+use crate::signals;
 
-/// Runs the command. With several processes this one only starts them and waits.
+/// How often a process without a supervisor looks for signals.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long such a process may take to end after it was told to stop now.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Runs the command. Unless it was started by a supervisor, it becomes one.
 ///
 /// # Errors
 /// Trouble with stdout.
@@ -23,15 +38,15 @@ pub fn run(arguments: &Run, registry: &Registry) -> io::Result<Exit> {
         Ok(member) => member,
         Err(error) => return Ok(died(&error)),
     };
-    let rank = member.as_ref().map_or(0, |member| member.process);
-    let loaded = match pipeline::load(&arguments.pipeline, registry, rank) {
+    let local = member.as_ref().map_or(0, |member| member.local);
+    let loaded = match pipeline::load(&arguments.pipeline, registry, local) {
         Ok(loaded) => loaded,
         Err(message) => {
             output::tell(&format!("error: {message}"));
             return Ok(Exit::Usage);
         }
     };
-    // The members of a cluster would only repeat what the launcher has said.
+    // The members of a cluster would only repeat what the supervisor has said.
     if member.is_none() {
         let findings = snippets::render(&loaded, io::stderr().is_terminal());
         if !findings.is_empty() {
@@ -44,46 +59,279 @@ pub fn run(arguments: &Run, registry: &Registry) -> io::Result<Exit> {
     if let Some(limit) = arguments.limit {
         limit_rows(&mut plan, limit);
     }
-    if plan.processes > 1 && member.is_none() {
-        return Ok(
-            match cluster::launch(plan.processes, &std::env::temp_dir()) {
-                Ok(code) => Exit::from_code(code),
-                Err(error) => died(&error),
-            },
-        );
+    allow_open_files();
+    match member {
+        Some(member) => {
+            signals::ignore();
+            plan.processes = member.hosts.len();
+            if member.only.is_some() {
+                // One row at a time: what kills this process is then known.
+                plan.workers = 1;
+                plan.limits.items = 1;
+            }
+            work_as_member(arguments, &plan, member)
+        }
+        None => lead(arguments, &plan),
     }
-    work(arguments, &plan, member)
+}
+
+/// Takes the ledger, and runs the plan under supervision or in this process.
+fn lead(arguments: &Run, plan: &Plan) -> io::Result<Exit> {
+    let launch = match launch::of(arguments, &|name| std::env::var(name).ok()) {
+        Ok(launch) => launch,
+        Err(message) => {
+            output::tell(&format!("error: {message}"));
+            return Ok(Exit::Usage);
+        }
+    };
+    if launch.is_some() && arguments.unsupervised {
+        output::tell("error: `--unsupervised` is for one process on one machine");
+        return Ok(Exit::Usage);
+    }
+    if let Some(launch) = launch.as_ref().filter(|launch| launch.machine > 0) {
+        signals::watch();
+        return Ok(take_part(arguments, plan, launch));
+    }
+    let place = ledger_place::of(arguments.ledger.as_deref(), plan);
+    let held = match &place {
+        None => None,
+        Some(place) => match open(arguments, plan, place) {
+            Ok((hold, ledger)) => Some((hold, ledger)),
+            Err(error) => {
+                output::tell(&format!("error: {error}"));
+                return Ok(match error {
+                    LedgerError::Changed { .. } | LedgerError::OtherInput { .. } => Exit::Usage,
+                    _ => Exit::Died,
+                });
+            }
+        },
+    };
+    if let Some((_, ledger)) = &held {
+        let standing = ledger.standing();
+        if let Some(outputs) = &standing.finished {
+            output::tell(&format!(
+                "this run is finished ({} rows); rows are in {}; `--fresh` runs it again",
+                standing.rows.len(),
+                outputs.join(", ")
+            ));
+            return Ok(Exit::Done);
+        }
+        if !standing.rows.is_empty() {
+            output::tell(&format!(
+                "going on behind {} rows that are done (ledger {})",
+                standing.rows.len(),
+                ledger.place()
+            ));
+        }
+    }
+    signals::watch();
+    let (exit, hold) = if arguments.unsupervised {
+        let (hold, ledger) = held.unzip();
+        let exit = match work_alone(arguments, plan, ledger)? {
+            // There is nobody to try again.
+            Exit::TryAgain => Exit::Died,
+            exit => exit,
+        };
+        (exit, hold)
+    } else {
+        supervise(
+            arguments,
+            plan,
+            launch,
+            held.map(|(hold, _)| hold),
+            place.as_deref(),
+        )
+    };
+    if let Some(hold) = hold {
+        let done = matches!(exit, Exit::Done | Exit::TooManyFailures);
+        let nothing = || {
+            let shelf = hold.shelf();
+            Ledger::lent(&shelf, hold.token()).is_ok_and(|ledger| ledger.standing().rows.is_empty())
+        };
+        // A ledger that somebody named is left for them to look at.
+        let useless = (done && arguments.ledger.is_none()) || (!done && nothing());
+        if useless && let Err(error) = hold.clear() {
+            output::tell(&format!("warning: {error}"));
+        }
+    }
+    Ok(exit)
+}
+
+fn open(arguments: &Run, plan: &Plan, place: &Path) -> Result<(Hold, Ledger), LedgerError> {
+    let hold = Hold::take(ledger::folder(place))?;
+    if arguments.fresh {
+        hold.wipe()?;
+    }
+    let ledger = Ledger::open(
+        &hold,
+        |known| Identity::of(plan, known),
+        arguments.accept_changes,
+    )?;
+    Ok((hold, ledger))
+}
+
+/// Takes part in a run whose master is another machine.
+fn take_part(arguments: &Run, plan: &Plan, launch: &Launch) -> Exit {
+    let (host, port) = &launch.master;
+    let node = Node {
+        master: match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        },
+        machine: launch.machine,
+        processes: plan.processes,
+        address: launch.listen.clone(),
+        port: launch.port,
+        secret: launch.secret.clone(),
+        join: arguments.join,
+        silence: arguments.silence,
+        scratch: &std::env::temp_dir(),
+        local: launch.local,
+        asked: &|| signals::asked(arguments.grace),
+    };
+    finished(node.run())
+}
+
+fn finished(ended: Result<i32, RunError>) -> Exit {
+    match ended {
+        Ok(code) => Exit::from_code(code),
+        Err(error) => {
+            output::tell(&format!("error: {error}"));
+            Exit::Died
+        }
+    }
+}
+
+fn supervise(
+    arguments: &Run,
+    plan: &Plan,
+    launch: Option<Launch>,
+    hold: Option<Hold>,
+    place: Option<&Path>,
+) -> (Exit, Option<Hold>) {
+    let local = launch.as_ref().map_or(0, |launch| launch.local);
+    let fleet = launch.map(|launch| {
+        let (host, port) = launch.master;
+        let address = launch.listen.unwrap_or(host);
+        let times = [arguments.join, arguments.rejoin, arguments.silence];
+        Master::listen(
+            &address,
+            port,
+            launch.machines,
+            launch.port,
+            launch.secret,
+            times,
+        )
+    });
+    let fleet = match fleet.transpose() {
+        Ok(fleet) => fleet.map(RefCell::new),
+        Err(error) => return (finished(Err(error)), hold),
+    };
+    let held = hold.zip(place).map(|(hold, place)| HeldLedger {
+        lent: Lent {
+            folder: place.to_owned(),
+            token: hold.token().to_owned(),
+        },
+        hold,
+    });
+    let supervision = Supervision {
+        processes: plan.processes,
+        scratch: &std::env::temp_dir(),
+        ledger: held,
+        stages: plan
+            .order
+            .iter()
+            .map(|index| plan.graph[*index].id.clone())
+            .collect(),
+        max_restarts: arguments.max_restarts,
+        silence: arguments.silence,
+        asked: &|| signals::asked(arguments.grace),
+        fleet,
+        local,
+    };
+    let exit = finished(supervision.run());
+    (exit, supervision.ledger.map(|held| held.hold))
+}
+
+/// Runs the plan in this process, which nobody watches.
+fn work_alone(arguments: &Run, plan: &Plan, ledger: Option<Ledger>) -> io::Result<Exit> {
+    if plan.processes > 1 {
+        output::tell(
+            "error: `--unsupervised` is for one process; without a supervisor nobody would start the others",
+        );
+        return Ok(Exit::Usage);
+    }
+    let board = Arc::new(Board::private()?);
+    // It ends with the process.
+    let _: JoinHandle<()> = std::thread::spawn({
+        let (board, grace) = (Arc::clone(&board), arguments.grace);
+        move || {
+            loop {
+                let asked = signals::asked(grace);
+                board.ask(asked);
+                if asked == Asked::Stop {
+                    std::thread::sleep(LAST_WORDS);
+                    std::process::exit(EXIT_STOPPED);
+                }
+                std::thread::sleep(LOOK);
+            }
+        }
+    });
+    let options = RunOptions {
+        ledger,
+        board: Some(board),
+        ..RunOptions::default()
+    };
+    work(arguments, plan, options)
+}
+
+fn work_as_member(arguments: &Run, plan: &Plan, member: Member) -> io::Result<Exit> {
+    let lent = member.ledger.as_ref().map(|lent| {
+        let shelf = ledger::folder(&lent.folder);
+        Ledger::lent(&shelf, &lent.token)
+    });
+    let ledger = match lent.transpose() {
+        Ok(ledger) => ledger,
+        Err(error) => return Ok(died(&error.into())),
+    };
+    let options = RunOptions {
+        ledger,
+        board: member.board.clone(),
+        only: member.only.clone(),
+        member: Some(member),
+        ..RunOptions::default()
+    };
+    work(arguments, plan, options)
 }
 
 /// Runs the plan in this process: alone, or as one of several.
-fn work(arguments: &Run, plan: &Plan, member: Option<Member>) -> io::Result<Exit> {
-    let leads = member.as_ref().is_none_or(|member| member.process == 0);
+fn work(arguments: &Run, plan: &Plan, mut options: RunOptions) -> io::Result<Exit> {
+    let member = options.member.as_ref();
+    let leads = member.is_none_or(|member| member.process == 0);
+    let aside = options.only.is_some();
     let observer = Arc::new(Observer::new(plan));
-    let line = leads.then(|| ProgressLine::start(arguments.progress, &observer));
-    let result = run_plan(
-        plan,
-        RunOptions {
-            scratch: None,
-            observer: Some(Arc::clone(&observer)),
-            member,
-        },
-    );
+    options.observer = Some(Arc::clone(&observer));
+    let line = (leads && !aside).then(|| ProgressLine::start(arguments.progress, &observer));
+    let result = run_plan(plan, options);
     drop(line);
     let report = match result {
         Ok(report) => report,
         Err(error) => return Ok(died(&error)),
     };
-    if !leads {
+    if !leads || aside {
         return Ok(Exit::Done);
     }
     let told = match arguments.format {
-        TextOrJson::Text => summary(&report),
-        TextOrJson::Json => format!("{:#}\n", as_json(&report)),
+        TextOrJson::Text => report::summary(&report),
+        TextOrJson::Json => format!("{:#}\n", report::as_json(&report)),
     };
-    if writes_to_stdout(plan) {
+    if ledger_place::writes_to_stdout(plan) {
         output::tell(told.trim_end());
     } else {
         output::print(&told)?;
+    }
+    if !report.finished {
+        return Ok(Exit::Stopped);
     }
     let allowed = arguments.max_failures * report.rows_read as f64;
     if report.failed as f64 > allowed {
@@ -111,72 +359,22 @@ fn limit_rows(plan: &mut Plan, limit: i64) {
     }
 }
 
-/// Whether the rows themselves go to stdout: the summary must then stay out of them.
-fn writes_to_stdout(plan: &Plan) -> bool {
-    plan.graph
-        .node_weights()
-        .any(|stage| stage.spec.is_sink() && stage.params.opt_text("uri") == Some("-"))
+/// Raises the soft limit of open files to the hard one: sockets, videos and scratch files add up, and the soft one is low only
+/// for programs that use `select`.
+fn allow_open_files() {
+    // SAFETY: the structure is plain data; both calls fail or do what they say.
+    unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
 }
 
 fn died(error: &RunError) -> Exit {
-    output::tell(&format!("error: {error}"));
-    Exit::Died
-}
-
-/// What a person wants to know at the end.
-fn summary(report: &RunReport) -> String {
-    let seconds = report.elapsed.as_secs_f64();
-    let mut text = format!(
-        "{} rows in {seconds:.1} s: {} succeeded, {} failed\n",
-        report.rows_read, report.succeeded, report.failed
-    );
-    for stage in &report.stages {
-        if let Some(counts) = counts(&stage.tally) {
-            text.push_str(&format!("{}: {counts}\n", stage.id));
-        }
+    if error.kind != RunErrorKind::Stopped {
+        output::tell(&format!("error: {error}"));
     }
-    for output in &report.outputs {
-        text.push_str(&format!("rows are in {output}\n"));
-    }
-    text
-}
-
-/// `310 from disk, 0 from oss`: what a stage counted, if it counted anything at all.
-fn counts(tally: &[(String, u64)]) -> Option<String> {
-    if tally.iter().all(|(_, count)| *count == 0) {
-        return None;
-    }
-    let counts = tally.iter().map(|(name, count)| format!("{count} {name}"));
-    Some(counts.collect::<Vec<_>>().join(", "))
-}
-
-fn as_json(report: &RunReport) -> serde_json::Value {
-    let stages: Vec<_> = report
-        .stages
-        .iter()
-        .map(|stage| {
-            json!({
-                "id": stage.id,
-                "op": stage.op,
-                "values": stage.values,
-                "skipped": stage.skipped,
-                "failed": stage.failed,
-                "attempts": stage.attempts,
-                "busy_seconds": stage.busy.as_secs_f64(),
-                "queued_seconds": stage.queued.as_secs_f64(),
-                "longest_seconds": stage.longest.as_secs_f64(),
-                "counts": stage.tally.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
-            })
-        })
-        .collect();
-    json!({
-        "rows": report.rows_read,
-        "succeeded": report.succeeded,
-        "failed": report.failed,
-        "seconds": report.elapsed.as_secs_f64(),
-        "memory_peak_bytes": report.memory_peak_bytes,
-        "disk_peak_bytes": report.disk_peak_bytes,
-        "outputs": report.outputs,
-        "stages": stages,
-    })
+    Exit::from_code(error.exit_code())
 }

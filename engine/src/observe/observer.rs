@@ -1,5 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::{Progress, StageSnapshot, StageStats};
 use crate::plan::Plan;
@@ -14,6 +15,8 @@ pub struct Observer {
     /// The space on the local disk granted to items in this process.
     pub disk: ByteGauge,
     stages: Vec<StageStats>,
+    /// What other processes did, told at the end of the run.
+    others: Mutex<Vec<Vec<StageSnapshot>>>,
 }
 
 impl Observer {
@@ -31,7 +34,14 @@ impl Observer {
                     StageStats::new(&stage.id, stage.spec.name)
                 })
                 .collect(),
+            others: Mutex::default(),
         }
+    }
+
+    /// Another process tells what its stages did, in plan order.
+    pub(crate) fn add_process(&self, stages: Vec<StageSnapshot>) {
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        others.push(stages);
     }
 
     /// The counters of the stage at this place of [`Plan::order`].
@@ -39,9 +49,17 @@ impl Observer {
         &self.stages[rank]
     }
 
-    /// The counters of all stages as they are now, in plan order.
+    /// The counters of all stages as they are now, in plan order: of this process, and at the end of a run, in process 0, of
+    /// all of them together.
     pub fn stages(&self) -> Vec<StageSnapshot> {
-        self.stages.iter().map(StageStats::snapshot).collect()
+        let mut stages: Vec<_> = self.stages.iter().map(StageStats::snapshot).collect();
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        for process in others.iter() {
+            for (stage, other) in stages.iter_mut().zip(process) {
+                stage.add(other);
+            }
+        }
+        stages
     }
 }
 

@@ -9,6 +9,8 @@ use serde::Serialize;
 pub struct Progress {
     started: Instant,
     total: OnceLock<u64>,
+    /// Rows that earlier attempts committed, with a result and with a failure.
+    before: OnceLock<(u64, u64)>,
     read: AtomicU64,
     succeeded: AtomicU64,
     failed: AtomicU64,
@@ -19,6 +21,7 @@ impl Default for Progress {
         Self {
             started: Instant::now(),
             total: OnceLock::new(),
+            before: OnceLock::new(),
             read: AtomicU64::new(0),
             succeeded: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -31,6 +34,8 @@ impl Default for Progress {
 pub struct ProgressSnapshot {
     /// Rows in all, if the source knows.
     pub total: Option<u64>,
+    /// Rows that earlier attempts at this run committed; they count as read and as left too.
+    pub before: u64,
     /// Rows that entered the graph.
     pub read: u64,
     /// Rows that entered and did not yet leave.
@@ -60,6 +65,11 @@ impl Progress {
         let _ = self.total.set(rows);
     }
 
+    pub(crate) fn set_before(&self, succeeded: u64, failed: u64) {
+        // There is one ledger a run.
+        let _ = self.before.set((succeeded, failed));
+    }
+
     pub(crate) fn add_read(&self, rows: u64) {
         self.read.fetch_add(rows, Ordering::Relaxed);
     }
@@ -73,6 +83,7 @@ impl Progress {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Rows that this attempt read.
     pub(crate) fn read(&self) -> u64 {
         self.read.load(Ordering::Relaxed)
     }
@@ -84,19 +95,23 @@ impl Progress {
         let failed = self.failed.load(Ordering::Relaxed);
         let read = self.read.load(Ordering::Relaxed);
         let elapsed = self.started.elapsed();
-        let done = succeeded + failed;
+        let done_here = succeeded + failed;
+        let (succeeded_before, failed_before) = self.before.get().copied().unwrap_or_default();
+        let before = succeeded_before + failed_before;
+        let done = before + done_here;
         let total = self.total.get().copied();
-        let rows_per_second = done as f64 / elapsed.as_secs_f64().max(1e-9);
-        let remaining = total.filter(|_| done > 0).and_then(|total| {
+        let rows_per_second = done_here as f64 / elapsed.as_secs_f64().max(1e-9);
+        let remaining = total.filter(|_| done_here > 0).and_then(|total| {
             let seconds = total.saturating_sub(done) as f64 / rows_per_second;
             Duration::try_from_secs_f64(seconds).ok()
         });
         ProgressSnapshot {
             total,
-            read,
-            in_flight: read.saturating_sub(done),
-            succeeded,
-            failed,
+            before,
+            read: before + read,
+            in_flight: read.saturating_sub(done_here),
+            succeeded: succeeded_before + succeeded,
+            failed: failed_before + failed,
             elapsed,
             rows_per_second,
             remaining,

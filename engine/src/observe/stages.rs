@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Tally;
 
@@ -23,7 +23,7 @@ pub struct StageStats {
 }
 
 /// [`StageStats`] at one moment.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageSnapshot {
     /// The stage's id.
     pub id: String,
@@ -49,6 +49,27 @@ pub struct StageSnapshot {
     pub longest: Duration,
     /// What the stage counted for itself.
     pub tally: Vec<(String, u64)>,
+}
+
+impl StageSnapshot {
+    /// Adds what the same stage did in another process.
+    pub(crate) fn add(&mut self, other: &StageSnapshot) {
+        self.values += other.values;
+        self.skipped += other.skipped;
+        self.failed += other.failed;
+        self.passed_on += other.passed_on;
+        self.attempts += other.attempts;
+        self.running += other.running;
+        self.busy += other.busy;
+        self.queued += other.queued;
+        self.longest = self.longest.max(other.longest);
+        for (name, count) in &other.tally {
+            match self.tally.iter_mut().find(|(known, _)| known == name) {
+                Some((_, total)) => *total += count,
+                None => self.tally.push((name.clone(), *count)),
+            }
+        }
+    }
 }
 
 fn nanos(duration: Duration) -> u64 {

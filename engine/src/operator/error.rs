@@ -17,6 +17,8 @@ pub enum ErrorKind {
     Exhausted,
     /// The stage is set up wrongly (missing model, refused credentials): every item would fail alike.
     Config,
+    /// The item killed the process that worked on it, more than once, and then alone.
+    Crash,
     /// A bug: a panic or a broken promise between operators.
     Internal,
 }

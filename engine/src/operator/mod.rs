@@ -29,6 +29,7 @@ pub use params::{Fallback, ParamSpec, ParamType, ParamValue, Params};
 pub use registry::{Continuation, Registry, ResourceChecks, StoreProblem};
 pub use spec::{Executor, OperatorSpec, Ports, Signature};
 pub use traits::{
-    AsyncTransform, Delivered, Document, Gather, Operator, Sink, Source, SourceRow, Transform,
+    AsyncTransform, Delivered, Document, Gather, Operator, Pace, Receipt, Sink, Source, SourceRow,
+    Transform,
 };
 pub use value::{Answer, Failure, Outcome, Value};

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +92,13 @@ pub trait Source: Send {
     fn total_rows(&self) -> Option<u64> {
         None
     }
+
+    /// What tells this input from another one under the same name (size and time of a file, the names in a folder …), or
+    /// nothing where that cannot be told. A run is continued only over the same input: rows are known by their position in
+    /// it.
+    fn fingerprint(&self) -> Option<String> {
+        None
+    }
 }
 
 /// One result row.
@@ -110,17 +119,79 @@ pub struct Delivered {
     pub result: Result<Document, (Row, Failure)>,
 }
 
-/// Where result rows go. Called from one thread.
-pub trait Sink: Send {
-    /// Takes the rows of one epoch, in input order. Epochs come in order, each once.
-    ///
-    /// # Errors
-    /// The rows cannot be written: this ends the job.
-    fn commit(&mut self, rows: Vec<Delivered>) -> Result<(), OperatorError>;
+impl Delivered {
+    /// Whether the row tells of a failure.
+    pub fn has_failed(&self) -> bool {
+        self.result
+            .as_ref()
+            .map_or(true, |document| document.failed)
+    }
+}
 
-    /// All rows are in: make them visible. Returns where they are, for people.
+/// What a sink says of a part that it has published: whatever it needs to find the part again. The ledger keeps it and
+/// understands none of it.
+pub type Receipt = serde_json::Value;
+
+/// How rows are put into parts. A part is published when it has this many rows, or when its first row has waited this
+/// long; a row that waits is lost to a crash, and is worked on again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Rows in a part, at most.
+    pub rows: usize,
+    /// Longest time that a row waits for others, at least.
+    pub wait: Duration,
+}
+
+impl Default for Pace {
+    /// For sinks to which a part costs little: many small ones.
+    fn default() -> Self {
+        Self {
+            rows: 4096,
+            wait: Duration::from_millis(200),
+        }
+    }
+}
+
+/// Where result rows go. Called from one thread, in one process.
+///
+/// Rows come in *parts*, numbered from 0 over the whole run, whatever crashes lie in it:
+///
+/// ```text
+/// resume(receipts so far) → publish(part) → [the ledger records its receipt] → publish → … → finish(all receipts)
+/// ```
+///
+/// A part counts from the moment in which the ledger has its receipt. A crash between `publish` and that moment leaves a part
+/// that nobody knows of: after the next `resume` the same number comes again, with other rows in it, and has to replace
+/// it. A crash after `finish` and before the ledger knows leads to a second `finish` with the same receipts.
+pub trait Sink: Send {
+    /// Called once before the first part, with the receipts of all parts that the ledger holds, in order (none in a new
+    /// run). What was published beyond them is to be taken away, now or by the part that replaces it. In a run without a
+    /// ledger it is not called, and what such a sink published is to vanish if it is dropped unfinished.
     ///
     /// # Errors
-    /// As [`Sink::commit`].
-    fn finish(self: Box<Self>) -> Result<String, OperatorError>;
+    /// What the receipts speak of is not there, or nothing can be written: this ends the job.
+    fn resume(&mut self, receipts: &[Receipt]) -> Result<(), OperatorError>;
+
+    /// Puts the rows of a part, sorted by sequence, where no crash can take them away again. After a `Temporary` error it is
+    /// called again with the same rows and the same number.
+    ///
+    /// # Errors
+    /// The rows cannot be written. Anything but `Temporary` ends the job.
+    fn publish(&mut self, part: u64, rows: &[Delivered]) -> Result<Receipt, OperatorError>;
+
+    /// All rows are in: makes the table visible, whole, under its name. Returns where it is, for people.
+    ///
+    /// # Errors
+    /// As [`Sink::publish`].
+    fn finish(&mut self, receipts: &[Receipt]) -> Result<String, OperatorError>;
+
+    /// How its rows are put into parts.
+    fn pace(&self) -> Pace {
+        Pace::default()
+    }
+
+    /// Whether a later run can go on from its receipts. If not, the run keeps no ledger.
+    fn resumes(&self) -> bool {
+        true
+    }
 }

@@ -179,13 +179,13 @@ pub const LIMITS: &[ParamSpec] = &[
         "epoch_rows",
         ANY_COUNT,
         Fallback::Is("16"),
-        "Input rows that are committed together.",
+        "Input rows with one timestamp of the dataflow.",
     ),
     setting(
         "open_epochs",
         ANY_COUNT,
         Fallback::Is("64"),
-        "Epochs that may be open at once.",
+        "Times `epoch_rows`: rows that may be read and not yet committed.",
     ),
     setting(
         "cpu_threads",

@@ -62,9 +62,9 @@ pub struct Limits {
     pub disk_bytes: u64,
     /// Longest time an item may be in flight.
     pub item_timeout: Duration,
-    /// Input rows in an epoch, the unit in which rows are committed.
+    /// Input rows in an epoch, with one timestamp.
     pub epoch_rows: usize,
-    /// Epochs that may be open at once.
+    /// Full epochs' worth of rows that may be read and not yet committed.
     pub open_epochs: usize,
 }
 

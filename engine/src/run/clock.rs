@@ -92,8 +92,8 @@ impl Clock {
         drop(forgotten);
     }
 
-    /// Minds the time until [`Clock::stop`].
-    pub fn run(&self, stages: &[Arc<StageRuntime>], budget: &Arc<Budget>) {
+    /// Minds the time until [`Clock::stop`]; calls `each` whenever it looks.
+    pub fn run(&self, stages: &[Arc<StageRuntime>], budget: &Arc<Budget>, each: impl Fn()) {
         let mut look = Instant::now() + TICK;
         let mut state = self.state();
         while !state.stopped {
@@ -116,6 +116,7 @@ impl Clock {
                         stage.scan(now);
                     }
                     budget.scan();
+                    each();
                     look = now + TICK;
                 }
                 state = self.state();

@@ -1,49 +1,64 @@
-//! Several processes on one machine: the launcher and its members.
+//! Who a process is in a run of several, and how it comes to know.
 //!
-//! The process that a person starts is the launcher. It binds a loopback port for each member, starts the members (the same
-//! program with the same arguments, and who they are in the environment), and waits. Each member is handed its listening
-//! socket open, so no port can be lost to somebody else in between. Members talk to each other, never to the launcher.
-//!
-//! The members share their fate: the first that dies takes the run with it. They die with the launcher too, however it
-//! ends, because the kernel is asked to see to that.
+//! A supervisor starts the processes of a run (the same program with the same arguments) and tells each in its environment which
+//! one it is, where the others listen, and the secret by which they know each other. It hands over open descriptors: the
+//! socket on which the process is called, so that no port can be lost to somebody else in between, and the page on which
+//! it is watched ([`Board`]). Members talk to each other, never to the supervisor.
 
+use std::collections::BTreeSet;
+use std::fs::File;
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::{AsRawFd, FromRawFd, RawFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
 
+use super::board::Board;
 use super::connect::listen;
-use super::panics::{EXIT_JOB_FAILED, EXIT_PEER_LOST};
-use super::{RunError, RunErrorKind, scratch};
+use super::secret::Secret;
+use super::{RunError, RunErrorKind};
 
 const PROCESS: &str = "CLIPSIEVE_PROCESS";
+const LOCAL: &str = "CLIPSIEVE_LOCAL_PROCESS";
 const HOSTS: &str = "CLIPSIEVE_HOSTS";
 const TOKEN: &str = "CLIPSIEVE_TOKEN";
 const LISTENER: &str = "CLIPSIEVE_LISTENER";
+const BOARD: &str = "CLIPSIEVE_BOARD";
+const LEDGER: &str = "CLIPSIEVE_LEDGER";
+const LEDGER_TOKEN: &str = "CLIPSIEVE_LEDGER_TOKEN";
+const ONLY: &str = "CLIPSIEVE_ONLY";
 
-/// How long the others may take to end by themselves after one died: it shows which was the first.
-const AFTERMATH: Duration = Duration::from_millis(500);
-/// How long members may take to end after process 0 is through.
-const FAREWELL: Duration = Duration::from_secs(10);
-const POLL: Duration = Duration::from_millis(10);
-
-/// One process of a run of several.
-#[derive(Debug, Clone)]
+/// One process of a run that somebody watches over.
+#[derive(Clone)]
 pub struct Member {
     /// Its index; process 0 reads the rows and writes the results.
     pub process: usize,
+    /// Its index among those on this machine.
+    pub local: usize,
     /// Where each process listens, `address:port`, by index.
     pub hosts: Vec<String>,
-    pub(super) token: String,
+    pub(super) secret: Secret,
     listener: Option<Arc<TcpListener>>,
+    /// Where it is watched.
+    pub board: Option<Arc<Board>>,
+    /// The ledger that it may use, and what proves that.
+    pub ledger: Option<Lent>,
+    /// It is to work on these rows only.
+    pub only: Option<BTreeSet<u64>>,
+}
+
+/// A ledger that a supervisor holds for its process 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lent {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// See [`Hold::token`](crate::ledger::Hold::token).
+    pub token: String,
 }
 
 impl Member {
-    /// A process of a run whose processes are started by other means than [`launch`]. All of them are given the same
+    /// A process of a run whose processes are started by other means than a supervisor. All of them are given the same
     /// token. Without a listener it binds its own host's address.
     pub fn new(
         process: usize,
@@ -53,9 +68,13 @@ impl Member {
     ) -> Self {
         Self {
             process,
+            local: process,
             hosts,
-            token: token.to_owned(),
+            secret: Secret::new(token.as_bytes()),
             listener: listener.map(Arc::new),
+            board: None,
+            ledger: None,
+            only: None,
         }
     }
 
@@ -67,253 +86,116 @@ impl Member {
     }
 }
 
-/// Who this process is, if a launcher started it; `None` if it was not.
+/// What a supervisor tells a process.
+pub(super) struct Orders<'a> {
+    pub process: usize,
+    pub local: usize,
+    pub hosts: &'a [String],
+    pub token: &'a str,
+    pub listener: &'a TcpListener,
+    pub board: &'a OwnedFd,
+    pub ledger: Option<&'a Lent>,
+    pub only: Option<&'a BTreeSet<u64>>,
+}
+
+impl Orders<'_> {
+    /// Puts them into the environment of a process. Returns the descriptors that it has to inherit.
+    pub fn give(&self, command: &mut Command) -> [RawFd; 2] {
+        let fds = [self.listener.as_raw_fd(), self.board.as_raw_fd()];
+        command
+            .env(PROCESS, self.process.to_string())
+            .env(LOCAL, self.local.to_string())
+            .env(HOSTS, self.hosts.join(","))
+            .env(TOKEN, self.token)
+            .env(LISTENER, fds[0].to_string())
+            .env(BOARD, fds[1].to_string());
+        let ledger = self.ledger.filter(|_| self.process == 0);
+        match ledger {
+            Some(lent) => command
+                .env(LEDGER, &lent.folder)
+                .env(LEDGER_TOKEN, &lent.token),
+            None => command.env_remove(LEDGER).env_remove(LEDGER_TOKEN),
+        };
+        match self.only {
+            Some(rows) => {
+                let rows: Vec<String> = rows.iter().map(u64::to_string).collect();
+                command.env(ONLY, rows.join(","))
+            }
+            None => command.env_remove(ONLY),
+        };
+        fds
+    }
+}
+
+/// Who this process is, if a supervisor started it; `None` if it was not.
 ///
 /// # Errors
-/// The environment says something that no launcher would.
+/// The environment says something that no supervisor would.
 pub fn role_from_env() -> Result<Option<Member>, RunError> {
-    // The listener is handed over once; later calls share it.
+    // The descriptors are handed over once; later calls share them.
     static ROLE: OnceLock<Result<Option<Member>, RunError>> = OnceLock::new();
     ROLE.get_or_init(read_role).clone()
 }
 
 fn read_role() -> Result<Option<Member>, RunError> {
-    let Ok(process) = std::env::var(PROCESS) else {
+    if std::env::var_os(PROCESS).is_none() {
         return Ok(None);
-    };
+    }
     let broken = |name: &str| {
         RunError::new(
             RunErrorKind::Cluster,
             format!(
-                "the environment variable {name} is missing or broken; a launcher sets it, nobody else"
+                "the environment variable {name} is missing or broken; a supervisor sets it, nobody else"
             ),
         )
     };
-    let process: usize = process.parse().map_err(|_| broken(PROCESS))?;
-    let hosts = std::env::var(HOSTS).map_err(|_| broken(HOSTS))?;
-    let hosts: Vec<String> = hosts.split(',').map(str::to_owned).collect();
+    let text = |name: &str| std::env::var(name).map_err(|_| broken(name));
+    let number = |name: &str| text(name)?.parse::<usize>().map_err(|_| broken(name));
+    let process = number(PROCESS)?;
+    let hosts: Vec<String> = text(HOSTS)?.split(',').map(str::to_owned).collect();
     if process >= hosts.len() {
         return Err(broken(PROCESS));
     }
-    let token = std::env::var(TOKEN).map_err(|_| broken(TOKEN))?;
-    let fd: RawFd = std::env::var(LISTENER)
-        .ok()
-        .and_then(|fd| fd.parse().ok())
-        .filter(|fd| is_socket(*fd))
-        .ok_or_else(|| broken(LISTENER))?;
-    // SAFETY: the launcher opened this socket for this process, and it is taken over here only, once.
-    let listener = unsafe { TcpListener::from_raw_fd(fd) };
+    let listener = inherited(&text(LISTENER)?, libc::S_IFSOCK).ok_or_else(|| broken(LISTENER))?;
+    let board = inherited(&text(BOARD)?, libc::S_IFREG)
+        .and_then(|fd| Board::attach(fd).ok())
+        .ok_or_else(|| broken(BOARD))?;
+    let ledger = match std::env::var_os(LEDGER) {
+        None => None,
+        Some(folder) => Some(Lent {
+            folder: folder.into(),
+            token: text(LEDGER_TOKEN)?,
+        }),
+    };
+    let rows = |text: String| {
+        let rows = text.split(',').map(str::parse);
+        rows.collect::<Result<BTreeSet<u64>, _>>()
+            .map_err(|_| broken(ONLY))
+    };
+    let only = std::env::var(ONLY).ok().map(rows).transpose()?;
+    Ok(Some(Member {
+        local: number(LOCAL)?,
+        board: Some(Arc::new(board)),
+        ledger,
+        only,
+        ..Member::new(process, hosts, &text(TOKEN)?, Some(listener.into()))
+    }))
+}
+
+/// A descriptor that the supervisor opened for this process, if it is of this kind.
+fn inherited(fd: &str, kind: libc::mode_t) -> Option<OwnedFd> {
+    let fd: RawFd = fd.parse().ok()?;
+    // SAFETY: `stat` is plain data, and `fstat` fills it or fails.
+    let fits = unsafe {
+        let mut stat: libc::stat = std::mem::zeroed();
+        libc::fstat(fd, &raw mut stat) == 0 && stat.st_mode & libc::S_IFMT == kind
+    };
+    if !fits {
+        return None;
+    }
     // Programs that this one starts have no business with it.
     // SAFETY: the descriptor is open.
     unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
-    Ok(Some(Member::new(process, hosts, &token, Some(listener))))
-}
-
-fn is_socket(fd: RawFd) -> bool {
-    // SAFETY: `stat` is plain data, and `fstat` fills it or fails.
-    unsafe {
-        let mut stat: libc::stat = std::mem::zeroed();
-        libc::fstat(fd, &raw mut stat) == 0 && stat.st_mode & libc::S_IFMT == libc::S_IFSOCK
-    }
-}
-
-/// Starts this program again `processes` times with the same arguments, as the members of one run, and waits for them.
-/// `scratch` is the folder under which they make temporary files. Returns the exit code of process 0.
-///
-/// # Errors
-/// A member could not be started, or one died.
-pub fn launch(processes: usize, scratch: &Path) -> Result<i32, RunError> {
-    let program = std::env::current_exe().map_err(|error| {
-        RunError::new(
-            RunErrorKind::Cluster,
-            format!("this program cannot be found again: {error}"),
-        )
-    })?;
-    launch_with(processes, scratch, |_| {
-        let mut command = Command::new(&program);
-        command.args(std::env::args_os().skip(1));
-        command
-    })
-}
-
-/// The same with commands of the caller's making, one for each process.
-///
-/// # Errors
-/// As [`launch`].
-pub fn launch_with(
-    processes: usize,
-    scratch: &Path,
-    mut command: impl FnMut(usize) -> Command,
-) -> Result<i32, RunError> {
-    let failed = |error: io::Error| {
-        RunError::new(
-            RunErrorKind::Cluster,
-            format!("the processes of the run cannot be started: {error}"),
-        )
-    };
-    let listeners = (0..processes.max(1))
-        .map(|_| listen("127.0.0.1:0"))
-        .collect::<io::Result<Vec<_>>>()
-        .map_err(failed)?;
-    let hosts = listeners
-        .iter()
-        .map(|listener| Ok(listener.local_addr()?.to_string()))
-        .collect::<io::Result<Vec<_>>>()
-        .map_err(failed)?
-        .join(",");
-    let token = token().map_err(failed)?;
-    let mut members = Members {
-        children: Vec::new(),
-        scratch,
-    };
-    for (process, listener) in listeners.iter().enumerate() {
-        let mut command = command(process);
-        command
-            .env(PROCESS, process.to_string())
-            .env(HOSTS, &hosts)
-            .env(TOKEN, &token);
-        let child = spawn(command, process, listener).map_err(failed)?;
-        members.children.push((child, None));
-    }
-    drop(listeners);
-    members.wait()
-}
-
-fn token() -> io::Result<String> {
-    let mut bytes = [0; 16];
-    io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-fn spawn(mut command: Command, process: usize, listener: &TcpListener) -> io::Result<Child> {
-    let fd = listener.as_raw_fd();
-    command.env(LISTENER, fd.to_string());
-    if process > 0 {
-        // Results come from process 0 alone; what another one prints belongs to the messages.
-        command.stdin(Stdio::null()).stdout(Stdio::from(
-            std::os::fd::AsFd::as_fd(&io::stderr()).try_clone_to_owned()?,
-        ));
-    }
-    let launcher = std::process::id();
-    // SAFETY: between fork and exec, only calls that are safe in signal handlers are made.
-    unsafe {
-        command.pre_exec(move || {
-            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0
-                || libc::fcntl(fd, libc::F_SETFD, 0) != 0
-            {
-                return Err(io::Error::last_os_error());
-            }
-            // The launcher may have died before the kernel was asked to tell.
-            if libc::getppid().cast_unsigned() != launcher {
-                libc::_exit(EXIT_PEER_LOST);
-            }
-            Ok(())
-        });
-    }
-    command.spawn()
-}
-
-/// The children of a launcher; killed and cleaned up after on drop, whatever happened.
-struct Members<'a> {
-    children: Vec<(Child, Option<ExitStatus>)>,
-    scratch: &'a Path,
-}
-
-impl Members<'_> {
-    /// Waits until process 0 is through, or a member died.
-    fn wait(mut self) -> Result<i32, RunError> {
-        let mut alarm: Option<Instant> = None;
-        loop {
-            self.poll()?;
-            let first = self.children[0].1;
-            let all = self.children.iter().all(|(_, status)| status.is_some());
-            let (after, died) = match self.culprit() {
-                Some(_) => (AFTERMATH, true),
-                None if first.is_some() => (FAREWELL, false),
-                None => {
-                    std::thread::sleep(POLL);
-                    continue;
-                }
-            };
-            let alarm = *alarm.get_or_insert_with(|| Instant::now() + after);
-            if !all && Instant::now() < alarm {
-                std::thread::sleep(POLL);
-                continue;
-            }
-            return match (died.then(|| self.culprit()).flatten(), first) {
-                // It has said itself what was wrong.
-                (Some((0, status)), _) if status.code() == Some(EXIT_JOB_FAILED) => {
-                    Ok(EXIT_JOB_FAILED)
-                }
-                (Some((process, status)), _) => Err(self.report(process, status)),
-                (None, first) => Ok(first.and_then(|status| status.code()).unwrap_or(0)),
-            };
-        }
-    }
-
-    fn poll(&mut self) -> Result<(), RunError> {
-        for (child, status) in &mut self.children {
-            if status.is_none() {
-                *status = child.try_wait().map_err(|error| {
-                    RunError::new(
-                        RunErrorKind::Cluster,
-                        format!("a process of the run cannot be waited for: {error}"),
-                    )
-                })?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The member that died first, as far as can be told: one that was killed, then one that failed, then one that only
-    /// lost its peer.
-    fn culprit(&self) -> Option<(usize, ExitStatus)> {
-        let weight = |status: &ExitStatus| match status.code() {
-            None => 0,
-            Some(EXIT_PEER_LOST) => 2,
-            Some(_) => 1,
-        };
-        let died = |process: usize, status: &ExitStatus| match status.code() {
-            // What else process 0 ends with is its answer to whoever started the launcher.
-            Some(code) if process == 0 => matches!(code, EXIT_JOB_FAILED | EXIT_PEER_LOST),
-            Some(code) => code != 0,
-            None => true,
-        };
-        let ended = self.children.iter().enumerate();
-        ended
-            .filter_map(|(process, (_, status))| Some((process, (*status)?)))
-            .filter(|(process, status)| died(*process, status))
-            .min_by_key(|(_, status)| weight(status))
-    }
-
-    fn report(&self, process: usize, status: ExitStatus) -> RunError {
-        let how = match (status.signal(), status.code()) {
-            (Some(libc::SIGKILL), _) => {
-                "was killed (signal 9; the system does that when memory is short)".to_owned()
-            }
-            (Some(signal), _) => format!("died of signal {signal}"),
-            (None, Some(EXIT_JOB_FAILED)) => "failed; what it said stands above".to_owned(),
-            (None, code) => format!("ended with code {}", code.unwrap_or(-1)),
-        };
-        RunError::new(
-            RunErrorKind::Cluster,
-            format!(
-                "process {process} of {} {how}, and the run ended with it",
-                self.children.len()
-            ),
-        )
-    }
-}
-
-impl Drop for Members<'_> {
-    fn drop(&mut self) {
-        for (child, status) in &mut self.children {
-            if status.is_none() {
-                // Fails only when it is gone already.
-                let _ = child.kill();
-                let _ = child.wait();
-            }
-            scratch::remove_of(self.scratch, child.id());
-        }
-    }
+    // SAFETY: the supervisor opened it for this process, and it is taken over here only, once.
+    Some(unsafe { File::from_raw_fd(fd) }.into())
 }

@@ -1,11 +1,13 @@
 //! Connections between the processes of a run.
 //!
 //! timely would do this itself, but it tries for ever and speaks on standard output. So the sockets are made here, with
-//! a deadline, and handed to it. A connection begins with the run's token, so that nobody else who finds the port becomes
-//! a process of the run.
+//! a deadline, and handed to it. A connection begins with a greeting in which both ends prove that they have the run's
+//! secret ([`Secret`]), so that nobody else who finds the port becomes a process of the run. A connection over which
+//! nothing gets through ends: timely itself would wait for ever.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use super::cluster::Member;
@@ -16,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Longest time that a connection may take to say who it is.
 const GREETING: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(5);
+/// How long nothing may get through a connection before it is given up.
+const DEAD: Duration = Duration::from_secs(20);
 
 /// A socket to each process of the run, `None` for this one.
 pub(super) fn connect(member: &Member) -> Result<Vec<Option<TcpStream>>, RunError> {
@@ -74,13 +78,15 @@ fn connect_within(member: &Member, patience: Duration) -> Result<Vec<Option<TcpS
 
 fn call(member: &Member, peer: usize, until: Instant) -> io::Result<TcpStream> {
     loop {
-        match TcpStream::connect(&member.hosts[peer]) {
-            Ok(mut socket) => {
-                socket.set_nodelay(true)?;
-                socket.write_all(member.token.as_bytes())?;
-                socket.write_all(&(member.process as u64).to_be_bytes())?;
-                return Ok(socket);
-            }
+        let called = TcpStream::connect(&member.hosts[peer]).and_then(|mut socket| {
+            greet_within(&socket, Some(GREETING))?;
+            member.secret.call(&mut socket, member.process as u64)?;
+            greet_within(&socket, None)?;
+            give_up_dead(&socket)?;
+            Ok(socket)
+        });
+        match called {
+            Ok(socket) => return Ok(socket),
             Err(error) if Instant::now() >= until => return Err(error),
             Err(_) => std::thread::sleep(POLL * 10),
         }
@@ -89,19 +95,50 @@ fn call(member: &Member, peer: usize, until: Instant) -> io::Result<TcpStream> {
 
 fn greeted(member: &Member, mut socket: TcpStream) -> io::Result<(usize, TcpStream)> {
     socket.set_nonblocking(false)?;
-    socket.set_nodelay(true)?;
-    socket.set_read_timeout(Some(GREETING))?;
-    let mut token = vec![0; member.token.len()];
-    socket.read_exact(&mut token)?;
-    let mut process = [0; 8];
-    socket.read_exact(&mut process)?;
-    socket.set_read_timeout(None)?;
-    let process = usize::try_from(u64::from_be_bytes(process)).unwrap_or(usize::MAX);
-    let expected = member.process + 1..member.hosts.len();
-    if token != member.token.as_bytes() || !expected.contains(&process) {
+    greet_within(&socket, Some(GREETING))?;
+    let process = member.secret.answer(&mut socket)?;
+    greet_within(&socket, None)?;
+    give_up_dead(&socket)?;
+    let process = usize::try_from(process).unwrap_or(usize::MAX);
+    if !(member.process + 1..member.hosts.len()).contains(&process) {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
     Ok((process, socket))
+}
+
+fn greet_within(socket: &TcpStream, time: Option<Duration>) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    socket.set_read_timeout(time)?;
+    socket.set_write_timeout(time)
+}
+
+/// Has the kernel end the connection when the other machine does not answer any more: one that is asked nothing after
+/// half the time, by questions of its own.
+fn give_up_dead(socket: &TcpStream) -> io::Result<()> {
+    let millis = DEAD.as_millis() as libc::c_int;
+    let half = DEAD.as_secs() as libc::c_int / 2;
+    for (level, option, value) in [
+        (libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, half),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, half / 3),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 3),
+        (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, millis),
+    ] {
+        // SAFETY: the socket is open, and the value is an int as all of these want.
+        let set = unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                level,
+                option,
+                (&raw const value).cast(),
+                size_of::<libc::c_int>() as libc::socklen_t,
+            )
+        };
+        if set != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
 }
 
 /// Binds the socket on which this process is called; `accept` on it does not wait.
@@ -113,6 +150,8 @@ pub(super) fn listen(host: &str) -> io::Result<TcpListener> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     fn members(count: usize, token: &str) -> Vec<Member> {
@@ -131,9 +170,7 @@ mod tests {
     fn all_meet_and_strangers_are_ignored() {
         let members = members(3, "secret");
         let mut stranger = TcpStream::connect(&members[0].hosts[0]).expect("it listens");
-        stranger
-            .write_all(b"public\0\0\0\0\0\0\0\x01")
-            .expect("it is read");
+        stranger.write_all(&[0; 56]).expect("it is read");
         std::thread::scope(|scope| {
             for member in &members {
                 scope.spawn(|| {

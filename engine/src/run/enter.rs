@@ -10,12 +10,10 @@ use timely::dataflow::{Scope, StreamVec};
 
 use super::credits::{Credit, Purse};
 use super::message::{CreditNote, Entry, Epoch, Message, Ticket};
-use crate::operator::{Answer, Deadline, Failure, Item, Value};
+use crate::operator::{Answer, Deadline, Item, Value};
 
 /// What the operator needs to know.
 pub(super) struct Entrance {
-    /// The source's id: rows that could not be read failed there.
-    pub source: String,
     /// Items that this worker may have in flight.
     pub credits: usize,
     pub item_timeout: Duration,
@@ -79,14 +77,9 @@ impl Entrance {
     fn admit(&self, entry: Entry, purse: &Arc<Purse>) -> Message {
         let answer = match entry.problem {
             None => Answer::Value(Value::new(entry.row.clone())),
-            Some((kind, error)) => {
-                tracing::error!(sequence = entry.sequence, stage = %self.source, "{error}");
-                Answer::Failed(Arc::new(Failure {
-                    stage: self.source.clone(),
-                    kind,
-                    error,
-                    attempts: 1,
-                }))
+            Some(failure) => {
+                tracing::error!(sequence = entry.sequence, stage = %failure.stage, "{}", failure.error);
+                Answer::Failed(Arc::new(failure))
             }
         };
         let deadline = Deadline::after(self.item_timeout);

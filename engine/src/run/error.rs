@@ -1,5 +1,8 @@
 use std::fmt;
 
+use super::panics::{EXIT_JOB_FAILED, EXIT_STOPPED, EXIT_TRY_AGAIN};
+use crate::ledger::LedgerError;
+
 /// What ended a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunErrorKind {
@@ -15,6 +18,10 @@ pub enum RunErrorKind {
     Stuck,
     /// Other processes of the run could not be started or reached, or died.
     Cluster,
+    /// The ledger cannot be used, is somebody else's, or is of another run.
+    Ledger,
+    /// The run was told to stop before its last row; run again, it goes on.
+    Stopped,
     /// A bug in the engine, found by its own checks.
     Internal,
 }
@@ -31,6 +38,15 @@ pub struct RunError {
 }
 
 impl RunError {
+    /// The code with which a process ends that met this error.
+    pub fn exit_code(&self) -> i32 {
+        match self.kind {
+            RunErrorKind::Stopped => EXIT_STOPPED,
+            RunErrorKind::Stuck | RunErrorKind::Sink | RunErrorKind::Cluster => EXIT_TRY_AGAIN,
+            _ => EXIT_JOB_FAILED,
+        }
+    }
+
     pub(super) fn new(kind: RunErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -44,6 +60,12 @@ impl RunError {
             stage: Some(stage.to_owned()),
             ..Self::new(kind, message)
         }
+    }
+}
+
+impl From<LedgerError> for RunError {
+    fn from(error: LedgerError) -> Self {
+        Self::new(RunErrorKind::Ledger, error.to_string())
     }
 }
 

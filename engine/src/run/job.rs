@@ -1,20 +1,24 @@
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::board::Board;
 use super::budget::{Budget, DiskGrants};
 use super::cluster::Member;
+use super::commit::Committed;
 use super::executors::io;
 use super::machine::Machine;
 use super::scratch::{Scratch, sweep};
 use super::workers::Workers;
 use super::{RunError, RunErrorKind, build, connect, panics};
+use crate::ledger::Ledger;
 use crate::observe::{Observer, StageSnapshot};
 use crate::operator::Disk;
 use crate::plan::Plan;
 
 /// What a run is given beside the plan.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct RunOptions {
     /// The folder under which temporary files are made; the system's if `None`.
     pub scratch: Option<PathBuf>,
@@ -22,13 +26,23 @@ pub struct RunOptions {
     pub observer: Option<Arc<Observer>>,
     /// Which process of several this is, if the plan has several.
     pub member: Option<Member>,
+    /// What is committed of this run already, and where to record what will be. In the process that reads the rows.
+    pub ledger: Option<Ledger>,
+    /// Works on these rows alone and does not finish the tables; in the process that reads the rows.
+    pub only: Option<BTreeSet<u64>>,
+    /// Where somebody watches this process and may ask it to end early.
+    pub board: Option<Arc<Board>>,
 }
 
 /// What a run did.
 #[derive(Debug, Clone)]
 pub struct RunReport {
-    /// Rows read. In process 0; elsewhere all counts of rows are zero.
+    /// Whether the tables are finished; if not, the run was told to end early, or to work on some rows only.
+    pub finished: bool,
+    /// Rows with a result row, by earlier attempts too. In process 0; elsewhere all counts of rows are zero.
     pub rows_read: u64,
+    /// How many of them earlier attempts had committed.
+    pub rows_before: u64,
     /// Rows with a result.
     pub succeeded: u64,
     /// Rows that tell of a failure.
@@ -80,8 +94,13 @@ pub fn run(plan: &Plan, options: RunOptions) -> Result<RunReport, RunError> {
             parent.display()
         ))
     })?;
+    let board = match options.board {
+        Some(board) => board,
+        None => Arc::new(Board::private().map_err(|error| setup(error.to_string()))?),
+    };
     // Connected before anything is loaded: a process that is not there is missed at once.
-    let sockets = options.member.as_ref().map(connect::connect).transpose()?;
+    let member = options.member.as_ref().filter(|_| processes > 1);
+    let sockets = member.map(connect::connect).transpose()?;
     let tokio = io::runtime(plan.threads.io)
         .map_err(|error| setup(format!("the io executor cannot be started: {error}")))?;
     let disk = Budget::disk(plan.limits.disk_bytes, &observer.disk);
@@ -90,12 +109,14 @@ pub fn run(plan: &Plan, options: RunOptions) -> Result<RunReport, RunError> {
         let space = Disk::new(Arc::new(DiskGrants(Arc::clone(&disk))));
         build::build(plan, &scratch, &space, &observer, process == 0).and_then(|mut built| {
             let work = std::mem::take(&mut built.work);
-            let machine = Machine::start(plan, work, &observer, &disk)?;
+            let machine = Machine::start(plan, work, &observer, &disk, &board)?;
             let workers = Workers {
                 plan,
                 ends,
                 sockets,
                 span,
+                ledger: options.ledger,
+                only: options.only,
             };
             let result = machine
                 .warm_up()
@@ -106,9 +127,15 @@ pub fn run(plan: &Plan, options: RunOptions) -> Result<RunReport, RunError> {
     };
     tokio.shutdown_background();
     drop(scratch);
-    let outputs = result?;
+    let committed = result?;
+    let (finished, outputs) = match committed {
+        Committed::Finished(outputs) => (true, outputs),
+        Committed::Early => (false, Vec::new()),
+    };
     let progress = observer.progress.snapshot();
     Ok(RunReport {
+        finished,
+        rows_before: progress.before,
         rows_read: progress.read,
         succeeded: progress.succeeded,
         failed: progress.failed,

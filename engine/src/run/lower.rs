@@ -46,6 +46,8 @@ pub(super) fn lower(worker: &mut Worker, shared: &Shared) {
     let index = worker.index();
     let worker_span = info_span!(parent: &shared.span, "worker", worker = index);
     let plan = &shared.plan;
+    // One worker of each process but the first, which has the outlets.
+    let first_elsewhere = index > 0 && index % plan.workers.max(1) == 0;
     let id = |index: &StageIndex| plan.graph[*index].id.clone();
 
     worker.dataflow_named::<Epoch, _, _>("clipsieve", |scope| {
@@ -61,7 +63,6 @@ pub(super) fn lower(worker: &mut Worker, shared: &Shared) {
         let source = id(&shared.ends.source);
         let entries = source::build(scope, &source, intake);
         let entrance = Entrance {
-            source,
             credits: plan.limits.items.max(1),
             item_timeout: plan.limits.item_timeout,
         };
@@ -87,7 +88,9 @@ pub(super) fn lower(worker: &mut Worker, shared: &Shared) {
                 streams.insert(*at, stream);
             } else if shared.ends.sinks.contains(at) {
                 for (answers, last) in inputs.into_iter().zip(&stage.inputs) {
-                    let rows = sink::leave(answers, id(last), shared.reaper.clone());
+                    let tells = (first_elsewhere && *at == shared.ends.sinks[0])
+                        .then(|| Arc::clone(&shared.observer));
+                    let rows = sink::leave(answers, id(last), tells, shared.reaper.clone());
                     sink::gather(rows, outlets.next());
                 }
             }

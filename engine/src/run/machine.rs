@@ -5,9 +5,11 @@ use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::board::{Asked, Board};
 use super::budget::Budget;
 use super::build;
 use super::executors::{Pool, Services, StageRuntime, Work};
+use super::source::Gate;
 use super::{RunError, RunErrorKind};
 use crate::observe::Observer;
 use crate::plan::{Plan, StageIndex};
@@ -19,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) struct Machine {
     pub services: Arc<Services>,
     pub stages: Vec<(StageIndex, Arc<StageRuntime>)>,
+    /// What lets rows in.
+    pub gate: Arc<Gate>,
     pools: Vec<Arc<Pool>>,
     clock: JoinHandle<()>,
 }
@@ -30,13 +34,16 @@ impl Machine {
         work: Vec<(StageIndex, Work)>,
         observer: &Arc<Observer>,
         disk: &Arc<Budget>,
+        board: &Arc<Board>,
     ) -> Result<Self, RunError> {
+        let gate = Arc::new(Gate::new(&plan.limits));
         let services = Arc::new(Services {
             budget: Budget::memory(plan.limits.memory_bytes, &observer.memory),
             disk: Arc::clone(disk),
             clock: Arc::default(),
             abort: Arc::default(),
             observer: Arc::clone(observer),
+            board: Arc::clone(board),
             item_timeout: plan.limits.item_timeout,
             io_threads: plan.threads.io.max(1),
             io_blocked: AtomicUsize::new(0),
@@ -51,7 +58,11 @@ impl Machine {
             .name("clipsieve-clock".to_owned())
             .spawn({
                 let services = Arc::clone(&services);
-                move || services.clock.run(&stages, &services.budget)
+                let gate = Arc::clone(&gate);
+                move || {
+                    let obey = || obey(&services, &gate);
+                    services.clock.run(&stages, &services.budget, obey);
+                }
             })
             .map_err(|error| {
                 RunError::new(
@@ -63,13 +74,16 @@ impl Machine {
             services,
             stages: placed.stages,
             pools: placed.pools,
+            gate,
             clock,
         })
     }
 
     /// Warms all stages up.
     pub fn warm_up(&self) -> Result<(), RunError> {
-        build::warm_up(&self.stages)
+        build::warm_up(&self.stages)?;
+        self.services.board.set_warm();
+        Ok(())
     }
 
     /// Ends all threads. After a run to the end nothing is left to do; otherwise what goes on is told to stop, and waited
@@ -90,5 +104,20 @@ impl Machine {
         for pool in &self.pools {
             pool.stop(until);
         }
+    }
+}
+
+/// Shows that this process lives, and does what it is asked for.
+fn obey(services: &Services, gate: &Gate) {
+    services.board.beat();
+    match services.board.asked() {
+        Asked::GoOn => {}
+        Asked::Finish if gate.is_closed() => {}
+        Asked::Finish => gate.close(),
+        Asked::Stop if services.abort.is_set() => {}
+        Asked::Stop => services.abort.with(RunError::new(
+            RunErrorKind::Stopped,
+            "stopped before its last row",
+        )),
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::credits::Credit;
-use crate::operator::{Answer, Delivered, ErrorKind, Item, Row};
+use crate::observe::StageSnapshot;
+use crate::operator::{Answer, Delivered, Failure, Item, Row};
 
 /// The timestamp of the dataflow: which epoch a row belongs to.
 pub(super) type Epoch = u64;
@@ -46,7 +47,7 @@ pub(super) struct Entry {
     pub sequence: u64,
     pub epoch: Epoch,
     pub row: Row,
-    pub problem: Option<(ErrorKind, String)>,
+    pub problem: Option<Failure>,
 }
 
 /// Credits that came back, on their way from a worker to the source. The first of each worker says that it is ready.
@@ -56,5 +57,11 @@ pub(super) struct CreditNote {
     pub count: usize,
 }
 
-/// A result row on its way from a worker to the sink.
-pub(super) type Delivery = Delivered;
+/// What goes from the workers to the sink.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Delivery {
+    /// A result row.
+    Row(Delivered),
+    /// What the stages of a process did; the last thing that it says.
+    Stages(Vec<StageSnapshot>),
+}

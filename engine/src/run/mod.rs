@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!              timely worker (never waits)                                     executors (may wait)
-//! source ──→ enter ──→ stage ──→ stage ──→ leave ──→ gather ──→ sink's thread
+//! source ──→ enter ──→ stage ──→ stage ──→ leave ──→ gather ──→ committing thread
 //!    ↑ rows             │ ↑ answers, which wake the worker
 //! reading thread        ↓ │ jobs
 //!                  line for a place ──→ call: deadline, attempts, memory, panics ──→ operator
@@ -17,22 +17,26 @@
 //! * An item is answered once by every stage, whatever happens in it, so joins need no frontier (`stage.rs`, `executors`).
 //! * Credits bound what is in flight, and nothing else does: all queues are unbounded and short (`credits.rs`).
 //! * Memory is granted before it is used, in a way that cannot get stuck (`budget.rs`).
-//! * An epoch is committed when timely's frontier has passed it, so a sink sees whole epochs in order (`source.rs`,
-//!   `sink.rs`).
+//! * A row is committed when it is done: published by the sinks, then recorded in the ledger. What is recorded is never
+//!   worked on again, what is not always is (`commit.rs`, and the [`ledger`](crate::ledger)).
 //!
 //! What a run relies on and does not check again is what the compiler promises of a plan: kinds fit, every stage's
 //! answer reaches a sink. What it does check at the end is conservation: as many rows out as in.
 
 mod abort;
+mod board;
 mod budget;
 mod build;
+mod children;
 mod clock;
 pub mod cluster;
+mod commit;
 mod connect;
 mod credits;
 mod enter;
 mod error;
 mod executors;
+pub mod fleet;
 mod inbox;
 mod job;
 mod lower;
@@ -41,11 +45,15 @@ mod message;
 mod panics;
 mod reaper;
 mod scratch;
+mod secret;
 mod sink;
 mod source;
 mod stage;
+pub mod supervisor;
 mod workers;
 
+pub use board::{Asked, Board};
 pub use error::{RunError, RunErrorKind};
 pub use job::{RunOptions, RunReport, run};
-pub use panics::{EXIT_JOB_FAILED, EXIT_PEER_LOST};
+pub use panics::{EXIT_JOB_FAILED, EXIT_PEER_LOST, EXIT_STOPPED, EXIT_TRY_AGAIN};
+pub use secret::Secret;

@@ -4,18 +4,16 @@
 //! things are there: the row, a credit of some worker, and room in the open epochs. It sends the row, with its
 //! sequence, to the worker whose credit it took. Every `limits.epoch_rows` rows the timestamp goes up by one.
 //!
-//! Two rules keep slow input from delaying what is done:
-//!
-//! * An epoch that has rows is closed when no row came for [`PATIENCE`], so they can be committed.
-//! * Since such epochs may be short, what bounds the open ones is their rows: at most `limits.open_epochs` full epochs'
-//!   worth of rows are in flight or waiting to be committed.
+//! Rows that a ledger has, and rows that are not wanted, are read and left out on the reading thread; the others keep the
+//! position they have in the input. What bounds the open epochs is their rows: at most `limits.open_epochs` full epochs'
+//! worth of rows are in flight or waiting to be committed.
 
 use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, TryRecvError, bounded};
 use timely::dataflow::operators::Capability;
@@ -29,14 +27,13 @@ use super::credits::Account;
 use super::message::{Entry, Epoch};
 use super::panics::{self, EXECUTOR_THREAD};
 use super::{RunError, RunErrorKind};
+use crate::ledger::{RowSet, Standing, Verdict};
 use crate::observe::Observer;
-use crate::operator::{ErrorKind, Row, Source, SourceRow};
+use crate::operator::{ErrorKind, Failure, Row, Source, SourceRow};
 use crate::plan::Limits;
 
 /// Rows read ahead of the graph.
 const AHEAD: usize = 256;
-/// Longest time that an epoch with rows stays open only because no further row comes.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A way to wake an operator that does not exist yet.
 #[derive(Default)]
@@ -56,38 +53,69 @@ impl Waker {
     }
 }
 
-/// How many rows each sink has committed; what the source looks at to keep the open epochs bounded.
+/// How many rows are committed; what the source looks at to keep the open epochs bounded.
 pub(super) struct Gate {
-    committed: Vec<AtomicU64>,
+    committed: AtomicU64,
     room: u64,
+    closed: AtomicBool,
     pub source: Waker,
 }
 
 impl Gate {
-    pub fn new(sinks: usize, limits: &Limits) -> Self {
+    pub fn new(limits: &Limits) -> Self {
         let room = limits.epoch_rows.saturating_mul(limits.open_epochs).max(1);
         Self {
-            committed: (0..sinks).map(|_| AtomicU64::new(0)).collect(),
+            committed: AtomicU64::new(0),
             room: room as u64,
+            closed: AtomicBool::new(false),
             source: Waker::default(),
         }
     }
 
-    /// A sink has committed so many rows more.
-    pub fn commit(&self, sink: usize, rows: u64) {
-        self.committed[sink].fetch_add(rows, Ordering::SeqCst);
+    /// So many rows more are committed.
+    pub fn commit(&self, rows: u64) {
+        self.committed.fetch_add(rows, Ordering::SeqCst);
         self.source.wake();
     }
 
+    /// No further row is to go in: what is in flight is finished, and that is all.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.source.wake();
+    }
+
+    /// Whether [`Gate::close`] was called.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// How many rows may be on their way at once.
+    pub fn room(&self) -> u64 {
+        self.room
+    }
+
     fn open(&self, read: u64) -> bool {
-        let load = |rows: &AtomicU64| rows.load(Ordering::SeqCst);
-        let committed = self.committed.iter().map(load).min().unwrap_or(read);
-        read - committed < self.room
+        read - self.committed.load(Ordering::SeqCst) < self.room
     }
 }
 
-/// A row, and what is wrong with it.
-type Read = (Row, Option<(ErrorKind, String)>);
+/// A row, its position in the input, and what is wrong with it.
+struct Read {
+    sequence: u64,
+    row: Row,
+    problem: Option<Failure>,
+}
+
+/// Which rows of the input are to be worked on.
+#[derive(Default)]
+pub(super) struct Wanted {
+    /// Rows that are committed already.
+    pub done: RowSet,
+    /// Only these, if it says so.
+    pub only: Option<BTreeSet<u64>>,
+    /// Rows that fail without being worked on.
+    pub doomed: HashMap<u64, Failure>,
+}
 
 /// The rows as the reading thread delivers them; `None` is the end.
 pub(super) struct Feed {
@@ -99,6 +127,7 @@ pub(super) struct Feed {
 pub(super) fn read(
     id: &str,
     mut source: Box<dyn Source>,
+    mut wanted: Wanted,
     tokio: tokio::runtime::Handle,
     gate: &Arc<Gate>,
     abort: &Arc<Abort>,
@@ -114,11 +143,9 @@ pub(super) fn read(
         .name(format!("{EXECUTOR_THREAD}read"))
         .spawn(move || {
             let _entered = tokio.enter();
+            let mut sequence = 0;
             loop {
-                let read = panics::catch(|| match source.next_row() {
-                    Ok(row) => Ok(row.map(put_in_words)),
-                    Err(error) => Err(error.full_message()),
-                });
+                let read = panics::catch(|| wanted.next(&mut *source, &mut sequence, &id, &gate));
                 let row = match read {
                     Ok(Ok(row)) => row,
                     Ok(Err(message)) | Err(message) => {
@@ -141,8 +168,59 @@ pub(super) fn read(
     Ok((feed, handle))
 }
 
-fn put_in_words(SourceRow { row, problem }: SourceRow) -> Read {
-    (row, problem.map(|error| (error.kind, error.full_message())))
+impl Wanted {
+    /// Leaves out what is committed, and fails what must not be worked on.
+    pub fn go_on_from(&mut self, standing: &Standing) {
+        self.done = standing.rows.clone();
+        let failure = |verdict: &Verdict| Failure {
+            stage: verdict.stage.clone(),
+            kind: ErrorKind::Crash,
+            error: format!("killed its process: {}", verdict.how),
+            attempts: verdict.deaths,
+        };
+        let verdicts = standing.verdicts.values();
+        self.doomed = verdicts
+            .map(|verdict| (verdict.row, failure(verdict)))
+            .collect();
+    }
+
+    /// The next row that is to be worked on.
+    fn next(
+        &mut self,
+        source: &mut dyn Source,
+        sequence: &mut u64,
+        source_id: &str,
+        gate: &Gate,
+    ) -> Result<Option<Read>, String> {
+        loop {
+            let past = |only: &BTreeSet<u64>| only.last().is_none_or(|last| last < sequence);
+            if gate.is_closed() || self.only.as_ref().is_some_and(past) {
+                return Ok(None);
+            }
+            let Some(SourceRow { row, problem }) =
+                source.next_row().map_err(|error| error.full_message())?
+            else {
+                return Ok(None);
+            };
+            let here = *sequence;
+            *sequence += 1;
+            let wanted = |only: &BTreeSet<u64>| only.contains(&here);
+            if self.done.contains(here) || !self.only.as_ref().is_none_or(wanted) {
+                continue;
+            }
+            let problem = problem.map(|error| Failure {
+                stage: source_id.to_owned(),
+                kind: error.kind,
+                error: error.full_message(),
+                attempts: 1,
+            });
+            return Ok(Some(Read {
+                sequence: here,
+                row,
+                problem: problem.or_else(|| self.doomed.remove(&here)),
+            }));
+        }
+    }
 }
 
 impl Feed {
@@ -193,7 +271,6 @@ pub(super) fn build<'scope>(
             });
             match waits {
                 Waits::Others => {}
-                Waits::RowOrTime(time) => activator.activate_after(time),
                 Waits::Nothing => state = None,
             }
         }
@@ -205,8 +282,6 @@ pub(super) fn build<'scope>(
 enum Waits {
     /// A row, a credit or a commit.
     Others,
-    /// Any of these, or so much time.
-    RowOrTime(Duration),
     /// Nothing any more: all rows are in.
     Nothing,
 }
@@ -214,11 +289,8 @@ enum Waits {
 struct Pump {
     intake: Intake,
     capability: Capability<Epoch>,
-    sequence: u64,
+    taken: u64,
     in_epoch: u64,
-    last_row: Instant,
-    /// When the operator will be woken to see whether to close the epoch.
-    alarm: Option<Instant>,
     entries: Vec<Entry>,
 }
 
@@ -227,55 +299,53 @@ impl Pump {
         Self {
             intake,
             capability,
-            sequence: 0,
+            taken: 0,
             in_epoch: 0,
-            last_row: Instant::now(),
-            alarm: None,
             entries: Vec::new(),
         }
     }
 
     fn run(&mut self, mut send: impl FnMut(&Capability<Epoch>, &mut Vec<Entry>)) -> Waits {
-        let before = self.sequence;
+        let before = self.taken;
         let waits = loop {
             if self.in_epoch == self.intake.epoch_rows {
                 self.close_epoch(&mut send);
             }
-            if !self.intake.gate.open(self.sequence) {
+            if self.intake.gate.is_closed() {
+                break Waits::Nothing;
+            }
+            if !self.intake.gate.open(self.taken) {
                 break Waits::Others;
             }
             let Some(worker) = self.intake.account.borrow_mut().take() else {
                 break Waits::Others;
             };
-            let (row, problem) = match self.intake.feed.take() {
-                Ok(Some(row)) => row,
+            let read = match self.intake.feed.take() {
+                Ok(Some(read)) => read,
                 Ok(None) => break Waits::Nothing,
                 Err(TryRecvError::Empty) => {
                     self.intake.account.borrow_mut().put_back(worker);
-                    break self.wait_for_row(&mut send);
+                    break Waits::Others;
                 }
                 // The reading thread gave up, and ended the job.
                 Err(TryRecvError::Disconnected) => break Waits::Others,
             };
             self.entries.push(Entry {
                 worker,
-                sequence: self.sequence,
+                sequence: read.sequence,
                 epoch: *self.capability.time(),
-                row,
-                problem,
+                row: read.row,
+                problem: read.problem,
             });
-            self.sequence += 1;
+            self.taken += 1;
             self.in_epoch += 1;
         };
         if !self.entries.is_empty() {
             send(&self.capability, &mut self.entries);
         }
-        if self.sequence > before {
-            self.last_row = Instant::now();
-            self.intake
-                .observer
-                .progress
-                .add_read(self.sequence - before);
+        if self.taken > before {
+            let taken = self.taken - before;
+            self.intake.observer.progress.add_read(taken);
         }
         waits
     }
@@ -287,29 +357,5 @@ impl Pump {
         let next = self.capability.time() + 1;
         self.capability.downgrade(&next);
         self.in_epoch = 0;
-    }
-
-    fn wait_for_row(
-        &mut self,
-        send: &mut impl FnMut(&Capability<Epoch>, &mut Vec<Entry>),
-    ) -> Waits {
-        if self.in_epoch == 0 {
-            return Waits::Others;
-        }
-        let now = Instant::now();
-        let close_at = if self.entries.is_empty() {
-            self.last_row + PATIENCE
-        } else {
-            now + PATIENCE
-        };
-        if close_at <= now {
-            self.close_epoch(send);
-            return Waits::Others;
-        }
-        if self.alarm.is_some_and(|alarm| alarm > now) {
-            return Waits::Others;
-        }
-        self.alarm = Some(close_at);
-        Waits::RowOrTime(close_at - now)
     }
 }

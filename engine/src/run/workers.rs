@@ -1,5 +1,6 @@
 //! The timely half of a process: its workers, and the threads at both ends of the dataflow.
 
+use std::collections::BTreeSet;
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -13,18 +14,20 @@ use timely::worker::Worker;
 
 use super::abort::Abort;
 use super::build::{Built, Ends};
+use super::commit::{Committed, Committer};
 use super::lower::{Shared, lower};
 use super::machine::Machine;
 use super::reaper::Reaper;
-use super::sink::{self, Outlet};
-use super::source::{self, Gate};
+use super::sink::Outlet;
+use super::source::{self, Wanted};
 use super::{RunError, RunErrorKind};
+use crate::ledger::Ledger;
 use crate::plan::{Plan, StageIndex};
 
 /// How long a worker sleeps at most; everything that concerns it wakes it, so this is only a precaution.
 const NAP: Duration = Duration::from_secs(1);
-/// How long a sink may take to come back from a commit after the job has failed.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a commit may take after the job has ended.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What the workers of a process are started with.
 pub(super) struct Workers<'a> {
@@ -33,43 +36,62 @@ pub(super) struct Workers<'a> {
     /// Connections to the other processes, if there are any.
     pub sockets: Option<Vec<Option<TcpStream>>>,
     pub span: tracing::Span,
+    /// In the process that reads the rows.
+    pub ledger: Option<Ledger>,
+    pub only: Option<BTreeSet<u64>>,
 }
 
 impl Workers<'_> {
-    /// Runs the dataflow to its end. Returns where the rows are.
-    pub fn run(self, machine: &Machine, built: Built) -> Result<Vec<String>, RunError> {
+    /// Runs the dataflow to its end.
+    pub fn run(mut self, machine: &Machine, built: Built) -> Result<Committed, RunError> {
         let abort = Arc::clone(&machine.services.abort);
         let observer = Arc::clone(&machine.services.observer);
         let id = |index: StageIndex| self.plan.graph[index].id.as_str();
         let tokio = tokio::runtime::Handle::current();
-        let gate = Arc::new(Gate::new(self.ends.sinks.len(), &self.plan.limits));
+        let gate = Arc::clone(&machine.gate);
         let (reaper, reaper_thread) = Reaper::start().map_err(no_threads)?;
 
         let mut outlets = Vec::new();
-        let mut writers = Vec::new();
-        for (place, (index, sink)) in built.sinks.into_iter().enumerate() {
-            let (parcels, writer) =
-                sink::write(place, id(index), sink, tokio.clone(), &gate, &abort)
-                    .map_err(no_threads)?;
-            writers.push(writer);
-            outlets.push(Outlet {
-                id: id(index).to_owned(),
-                parcels,
-                observer: Arc::clone(&observer),
-                abort: Arc::clone(&abort),
-                counts: place == 0,
-            });
-        }
+        let mut committer = None;
         let feed = match built.source {
             None => None,
             Some(source) => {
+                let mut wanted = Wanted {
+                    only: self.only.take(),
+                    ..Wanted::default()
+                };
+                if let Some(ledger) = &mut self.ledger {
+                    ledger.input(source.fingerprint())?;
+                    wanted.go_on_from(ledger.standing());
+                    let standing = ledger.standing();
+                    let done = standing.rows.len() - standing.failed;
+                    observer.progress.set_before(done, standing.failed);
+                }
                 if let Some(total) = source.total_rows() {
                     observer.progress.set_total(total);
                 }
+                let named = |(index, sink)| (id(index).to_owned(), sink);
+                let mut commits = Committer {
+                    sinks: built.sinks.into_iter().map(named).collect(),
+                    ledger: self.ledger.take(),
+                    gate: Arc::clone(&gate),
+                    abort: Arc::clone(&abort),
+                    observer: Arc::clone(&observer),
+                    partial: wanted.only.is_some(),
+                };
+                commits.resume()?;
+                let sinks = commits.sinks.len();
+                let (parcels, thread) = commits.start(tokio.clone()).map_err(no_threads)?;
+                committer = Some(thread);
+                outlets.extend((0..sinks).map(|place| Outlet {
+                    place,
+                    parcels: parcels.clone(),
+                    observer: Arc::clone(&observer),
+                }));
                 let id = id(self.ends.source);
                 // Its thread ends with the rows, or when nobody takes them any more.
                 let (feed, _) =
-                    source::read(id, source, tokio, &gate, &abort).map_err(no_threads)?;
+                    source::read(id, source, wanted, tokio, &gate, &abort).map_err(no_threads)?;
                 Some(feed)
             }
         };
@@ -87,13 +109,13 @@ impl Workers<'_> {
         };
         run_timely(shared, self.sockets)?;
 
-        let outputs = collect(writers, &abort);
+        let committed = committer.and_then(|thread| collect(thread, &abort));
         if let Some(error) = abort.error() {
             return Err(error);
         }
         // The last handle went with the workers; what was buried is being dropped.
         let _ = reaper_thread.join();
-        Ok(outputs)
+        Ok(committed.unwrap_or(Committed::Early))
     }
 }
 
@@ -153,25 +175,19 @@ fn work(allocator: Allocator, shared: &Shared, alone: bool) {
     }
 }
 
-/// Waits for the sinks to finish; after a failure, only a little.
-fn collect(writers: Vec<JoinHandle<Option<String>>>, abort: &Abort) -> Vec<String> {
+/// Waits for the commits to end; after a failure, only a little.
+fn collect(thread: JoinHandle<Option<Committed>>, abort: &Abort) -> Option<Committed> {
     let mut until = None;
-    let mut outputs = Vec::new();
-    for writer in writers {
-        while !writer.is_finished() {
-            if abort.is_set() {
-                let until = *until.get_or_insert_with(|| Instant::now() + PATIENCE);
-                if Instant::now() >= until {
-                    return Vec::new();
-                }
+    while !thread.is_finished() {
+        if abort.is_set() {
+            let until = *until.get_or_insert_with(|| Instant::now() + PATIENCE);
+            if Instant::now() >= until {
+                return None;
             }
-            std::thread::sleep(Duration::from_millis(1));
         }
-        if let Ok(Some(output)) = writer.join() {
-            outputs.push(output);
-        }
+        std::thread::sleep(Duration::from_millis(1));
     }
-    outputs
+    thread.join().ok().flatten()
 }
 
 fn no_threads(error: std::io::Error) -> RunError {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use clipsieve_engine::operator::{OperatorError, Outcome, Sink};
+use clipsieve_engine::operator::{Delivered, OperatorError, Outcome, Receipt, Sink};
 use clipsieve_engine::run::{RunErrorKind, RunOptions, run};
 
 use crate::toy::{Toy, good, sleep};
@@ -185,14 +185,14 @@ fn futures_that_block_all_threads_end_the_job() {
 fn a_finish_that_fails_is_an_error() {
     struct Unfinished;
     impl Sink for Unfinished {
-        fn commit(
-            &mut self,
-            _: Vec<clipsieve_engine::operator::Delivered>,
-        ) -> crate::toy::Result<()> {
+        fn resume(&mut self, _: &[Receipt]) -> crate::toy::Result<()> {
             Ok(())
         }
-        fn finish(self: Box<Self>) -> crate::toy::Result<String> {
-            Err(OperatorError::temporary("cannot rename"))
+        fn publish(&mut self, _: u64, _: &[Delivered]) -> crate::toy::Result<Receipt> {
+            Ok(Receipt::Null)
+        }
+        fn finish(&mut self, _: &[Receipt]) -> crate::toy::Result<String> {
+            Err(OperatorError::config("cannot rename"))
         }
     }
     let mut toy = Toy::new();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use clipsieve_engine::operator::{
     Answer, AsyncTransform, BuildContext, Call, Delivered, Document, Executor, Gather, Item,
     Models, Operator, OperatorError, OperatorSpec, Outcome, ParamValue, Params, Placement,
-    PortKind, Ports, Row, Signature, Sink, Source, SourceRow, Stores, Transform, Value,
+    PortKind, Ports, Receipt, Row, Signature, Sink, Source, SourceRow, Stores, Transform, Value,
 };
 use clipsieve_engine::plan::{Limits, Plan, Retry, Stage, StageIndex, Threads};
 use clipsieve_engine::run::{RunError, RunOptions, RunReport, run};
@@ -432,15 +432,19 @@ impl Table {
         self.0.lock().unwrap().times.clone()
     }
 
-    /// All rows in the order of their commits, as text.
+    /// All rows in the order of the input, as text.
     pub fn rows(&self) -> Vec<String> {
-        let kept = self.0.lock().unwrap();
-        kept.commits.iter().flatten().map(text).collect()
+        self.sorted().iter().map(text).collect()
     }
 
-    /// One column of all rows.
+    fn sorted(&self) -> Vec<Delivered> {
+        let mut rows = self.0.lock().unwrap().commits.concat();
+        rows.sort_by_key(|row| row.sequence);
+        rows
+    }
+
+    /// One column of all rows, in the order of the input.
     pub fn column(&self, name: &str) -> Vec<String> {
-        let kept = self.0.lock().unwrap();
         let cell = |row: &Delivered| match &row.result {
             Ok(document) => document.row.text(name).unwrap().to_owned(),
             Err((_, failure)) => format!(
@@ -448,7 +452,7 @@ impl Table {
                 failure.stage, failure.kind, failure.error
             ),
         };
-        kept.commits.iter().flatten().map(cell).collect()
+        self.sorted().iter().map(cell).collect()
     }
 }
 
@@ -467,18 +471,25 @@ pub fn text(row: &Delivered) -> String {
 }
 
 impl Sink for Table {
-    fn commit(&mut self, rows: Vec<Delivered>) -> Result<()> {
+    fn resume(&mut self, _receipts: &[Receipt]) -> Result<()> {
+        Ok(())
+    }
+
+    fn publish(&mut self, part: u64, rows: &[Delivered]) -> Result<Receipt> {
         let mut kept = self.0.lock().unwrap();
         if kept.fail_commit == Some(kept.commits.len()) {
             return Err(OperatorError::config("the disk is full"));
         }
-        kept.commits.push(rows);
+        assert_eq!(part, kept.commits.len() as u64);
+        kept.commits.push(rows.to_vec());
         kept.times.push(Instant::now());
-        Ok(())
+        Ok(json!(part))
     }
 
-    fn finish(self: Box<Self>) -> Result<String> {
-        self.0.lock().unwrap().finished = true;
+    fn finish(&mut self, receipts: &[Receipt]) -> Result<String> {
+        let mut kept = self.0.lock().unwrap();
+        assert_eq!(receipts.len(), kept.commits.len());
+        kept.finished = true;
         Ok("here".to_owned())
     }
 }

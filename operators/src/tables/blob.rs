@@ -1,9 +1,10 @@
 //! The bytes of a table, wherever they lie.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 use parquet::errors::Result as ParquetResult;
@@ -34,6 +35,20 @@ impl Blob {
         match self {
             Self::File(path) => path.display().to_string(),
             Self::Stored(store, stored) => store.url_of(stored.key.as_str()),
+        }
+    }
+
+    /// What tells it from another table under its name: its size, and when it was changed or what the store calls this
+    /// state of it.
+    pub(super) fn fingerprint(&self) -> Option<String> {
+        match self {
+            Self::File(path) => {
+                let about = std::fs::metadata(path).ok().filter(Metadata::is_file)?;
+                let changed = about.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+                let (bytes, nanos) = (about.len(), changed.as_nanos());
+                Some(format!("{bytes} bytes, changed at {nanos} ns"))
+            }
+            Self::Stored(_, stored) => Some(format!("{} bytes", stored.bytes)),
         }
     }
 

@@ -21,6 +21,8 @@ pub const VIDEO_EXTENSIONS: [&str; 23] = [
 pub struct VideoFiles {
     files: std::vec::IntoIter<(String, PathBuf)>,
     total: u64,
+    /// A hash of all paths.
+    names: u64,
 }
 
 impl VideoFiles {
@@ -28,8 +30,16 @@ impl VideoFiles {
         paths.sort();
         paths.dedup();
         let files: Vec<_> = ids(base, &paths).into_iter().zip(paths).collect();
+        // FNV-1a: the same in every build, which the standard library's hash is not.
+        let mut names = 0xcbf2_9ce4_8422_2325_u64;
+        for (_, path) in &files {
+            for byte in path.as_os_str().as_encoded_bytes().iter().chain(b"\n") {
+                names = (names ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        }
         Self {
             total: files.len() as u64,
+            names,
             files: files.into_iter(),
         }
     }
@@ -60,6 +70,10 @@ impl Source for VideoFiles {
 
     fn total_rows(&self) -> Option<u64> {
         Some(self.total)
+    }
+
+    fn fingerprint(&self) -> Option<String> {
+        Some(format!("{} files, names {:016x}", self.total, self.names))
     }
 }
 

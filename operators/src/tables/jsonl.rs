@@ -1,8 +1,9 @@
 //! Tables of one JSON object a line (`.jsonl`, `.ndjson`).
 
-use std::io::{self, BufRead, BufReader, BufWriter, Cursor, Read, Write};
+use std::borrow::Cow;
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 
-use clipsieve_engine::operator::{OperatorError, Row, Source, SourceRow};
+use clipsieve_engine::operator::{OperatorError, Receipt, Row, Source, SourceRow};
 use serde_json::{Map, Value as Json, json};
 
 use super::format::cannot_read;
@@ -31,6 +32,7 @@ pub struct JsonlReader<R = BufReader<Box<dyn Read + Send>>> {
     name: String,
     longest_line_bytes: usize,
     total_rows: Option<u64>,
+    fingerprint: Option<String>,
     line: u64,
     buffer: Vec<u8>,
 }
@@ -49,6 +51,7 @@ impl JsonlReader {
         let input = BufReader::with_capacity(1 << 18, blob.read().map_err(refuse)?);
         let mut reader = Self::new(input, blob.name(), LONGEST_LINE_BYTES);
         reader.total_rows = total_rows;
+        reader.fingerprint = blob.fingerprint();
         Ok(reader)
     }
 }
@@ -61,6 +64,7 @@ impl<R: BufRead> JsonlReader<R> {
             name,
             longest_line_bytes,
             total_rows: None,
+            fingerprint: None,
             line: 0,
             buffer: Vec::new(),
         }
@@ -130,6 +134,10 @@ impl<R: BufRead + Send> Source for JsonlReader<R> {
     fn total_rows(&self) -> Option<u64> {
         self.total_rows
     }
+
+    fn fingerprint(&self) -> Option<String> {
+        self.fingerprint.clone()
+    }
 }
 
 /// The JSON object that a line holds, or why it holds none.
@@ -167,36 +175,54 @@ fn count_rows(mut file: impl Read) -> io::Result<u64> {
     count_filled(Cursor::new(without_mark(&head)).chain(file))
 }
 
-/// Writes JSON lines.
+/// Writes JSON lines; a part's receipt is the length of the table behind it.
 pub struct JsonlWriter {
-    output: BufWriter<Output>,
+    output: Output,
+    buffer: Vec<u8>,
 }
 
 impl JsonlWriter {
     /// Writes into `output`.
     pub fn new(output: Output) -> Self {
         Self {
-            output: BufWriter::with_capacity(1 << 18, output),
+            output,
+            buffer: Vec::new(),
         }
     }
 }
 
 impl RowWriter for JsonlWriter {
-    fn write(&mut self, row: &Row) -> io::Result<()> {
-        serde_json::to_writer(&mut self.output, &row.0)?;
-        self.output.write_all(b"\n")
+    fn resumes(&self) -> bool {
+        matches!(self.output, Output::File(_))
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        self.output.flush()
+    fn resume(&mut self, receipts: &[Receipt]) -> io::Result<()> {
+        let length = match receipts.last() {
+            None => 0,
+            Some(receipt) => receipt["bytes"].as_u64().ok_or_else(|| {
+                io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("the ledger's receipt {receipt} is not one of JSON lines"),
+                )
+            })?,
+        };
+        self.output.resume(length)
     }
 
-    fn finish(self: Box<Self>) -> io::Result<String> {
-        let output = self
-            .output
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)?;
-        output.finish()
+    fn publish(&mut self, _part: u64, rows: &[Cow<'_, Row>]) -> io::Result<Receipt> {
+        self.buffer.clear();
+        // A part that was very large does not keep its memory.
+        self.buffer.shrink_to(1 << 20);
+        for row in rows {
+            serde_json::to_writer(&mut self.buffer, &row.0)?;
+            self.buffer.push(b'\n');
+        }
+        let bytes = self.output.append(&self.buffer)?;
+        Ok(json!({ "bytes": bytes }))
+    }
+
+    fn finish(&mut self, _receipts: &[Receipt]) -> io::Result<String> {
+        self.output.finish()
     }
 }
 

@@ -1,36 +1,113 @@
-use std::fs::Permissions;
-use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use clipsieve_engine::operator::OperatorError;
-use tempfile::NamedTempFile;
 
 /// Where a table is written: a file that appears when it is whole, or standard output.
-///
-/// The file is written beside its final place, as `NAME.partial-PROCESS-…`, and renamed by [`Output::finish`]. Until then
-/// an older file of that name stays as it is; dropping the output removes what was written.
 pub enum Output {
-    /// A file beside its final place.
-    File {
-        /// What was written so far.
-        partial: NamedTempFile,
-        /// Where it will be.
-        target: PathBuf,
-    },
+    /// A file that grows beside its final place.
+    File(Growing),
     /// Standard output.
     Stdout(io::Stdout),
 }
 
+/// A file that grows as `NAME.partial` beside its final place, and takes its name when it is whole. Until then an older
+/// file of that name stays as it is.
+///
+/// One file that is appended to and cut back, and not a file a part: the table is written once, `tail -f` follows it, and
+/// nothing is asked of the file system but what network file systems do well (appending, `fsync`, cutting at a length,
+/// renaming). What is beyond the length that the ledger has is of a part that was never recorded.
+pub struct Growing {
+    partial: PathBuf,
+    target: PathBuf,
+    file: Option<File>,
+    length: u64,
+    /// Whether it outlives this process, for a later one to go on with.
+    kept: bool,
+    finished: bool,
+}
+
 impl Output {
-    /// Opens the output of this path, `-` being standard output. Folders that are missing are made.
+    /// The output of this path, `-` being standard output. Folders that are missing are made, the file is not.
     ///
     /// # Errors
-    /// `Config` if the path names something that is no regular file, or if its folder cannot be written to.
+    /// `Config` if the path names something that is no regular file, or if its folder cannot be made.
     pub fn create(path: &str) -> Result<Self, OperatorError> {
         if path == "-" {
             return Ok(Self::Stdout(io::stdout()));
         }
+        Growing::create(path).map(Self::File)
+    }
+
+    /// Goes on behind this many bytes; what is there beyond them is cut off. From now on it is kept for later processes.
+    ///
+    /// # Errors
+    /// There are fewer, or it cannot be written to.
+    pub fn resume(&mut self, length: u64) -> io::Result<()> {
+        match self {
+            Self::File(file) => file.resume(length),
+            Self::Stdout(_) => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "standard output cannot be continued",
+            )),
+        }
+    }
+
+    /// Appends; in a file that is kept, the bytes are on disk when this returns. Returns its length then.
+    ///
+    /// # Errors
+    /// What the output answered. A file is as it was then.
+    pub fn append(&mut self, bytes: &[u8]) -> io::Result<u64> {
+        match self {
+            Self::File(file) => file.append(bytes),
+            Self::Stdout(stdout) => {
+                stdout.write_all(bytes)?;
+                stdout.flush()?;
+                Ok(0)
+            }
+        }
+    }
+
+    /// Takes back what was appended to a file.
+    ///
+    /// # Errors
+    /// What the disk answered.
+    pub fn start_over(&mut self) -> io::Result<()> {
+        match self {
+            Self::File(growing) => growing.start_over(),
+            Self::Stdout(_) => Ok(()),
+        }
+    }
+
+    /// Makes the file visible under its name, on disk for good. Returns where it is, for people.
+    ///
+    /// # Errors
+    /// What the disk answered; the older file is as it was then.
+    pub fn finish(&mut self) -> io::Result<String> {
+        match self {
+            Self::File(file) => file.finish(),
+            Self::Stdout(stdout) => {
+                stdout.flush()?;
+                Ok("standard output".to_owned())
+            }
+        }
+    }
+}
+
+/// Appends, as [`Output::append`].
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.append(bytes).map(|_| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Growing {
+    fn create(path: &str) -> Result<Self, OperatorError> {
         let refuse = |why: String| OperatorError::config(format!("cannot write `{path}`: {why}"));
         // A link stays a link: the file it points to is replaced.
         let target = Path::new(path)
@@ -42,66 +119,117 @@ impl Output {
         let Some(name) = target.file_name() else {
             return Err(refuse("it names no file".to_owned()));
         };
-        let folder = match target.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
+        let mut partial = name.to_owned();
+        partial.push(".partial");
+        let growing = Self {
+            partial: target.with_file_name(partial),
+            target,
+            file: None,
+            length: 0,
+            kept: false,
+            finished: false,
         };
-        std::fs::create_dir_all(folder).map_err(|error| {
+        let folder = growing.folder();
+        let cannot = |what: &str, error: io::Error| {
             refuse(format!(
-                "its folder {} cannot be made: {error}",
+                "its folder {} cannot be {what}: {error}",
                 folder.display()
             ))
-        })?;
-        let mut prefix = name.to_owned();
-        prefix.push(format!(".partial-{}-", std::process::id()));
-        let partial = tempfile::Builder::new()
-            .prefix(&prefix)
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(folder)
-            .map_err(|error| {
-                refuse(format!(
-                    "its folder {} cannot be written to: {error}",
-                    folder.display()
-                ))
-            })?;
-        Ok(Self::File { partial, target })
+        };
+        fs::create_dir_all(folder).map_err(|error| cannot("made", error))?;
+        // Told before the first row, not after it.
+        tempfile::tempfile_in(folder).map_err(|error| cannot("written to", error))?;
+        Ok(growing)
     }
 
-    /// Makes the file visible under its name, on disk for good. Returns where it is, for people.
-    ///
-    /// # Errors
-    /// What the disk answered; the older file is as it was then.
-    pub fn finish(self) -> io::Result<String> {
-        match self {
-            Self::File { partial, target } => {
-                partial.as_file().sync_all()?;
-                partial.persist(&target).map_err(|error| error.error)?;
-                // The new name is on disk when the folder is.
-                if let Some(folder) = target.parent().filter(|path| !path.as_os_str().is_empty()) {
-                    std::fs::File::open(folder)?.sync_all()?;
-                }
-                Ok(target.display().to_string())
-            }
-            Self::Stdout(mut stdout) => {
-                stdout.flush()?;
-                Ok("standard output".to_owned())
-            }
+    fn folder(&self) -> &Path {
+        match self.target.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
         }
+    }
+
+    fn resume(&mut self, length: u64) -> io::Result<()> {
+        self.kept = true;
+        self.length = length;
+        let there = fs::metadata(&self.partial).map_or(0, |about| about.len());
+        if there < length {
+            // The last thing that an earlier process did may have been to give it its name.
+            if fs::metadata(&self.target).is_ok_and(|about| about.len() == length) {
+                self.finished = true;
+                return Ok(());
+            }
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!(
+                    "{} has {there} bytes, and the ledger has recorded {length}; rows that were done are gone, so start over (`--fresh`)",
+                    self.partial.display()
+                ),
+            ));
+        }
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&self.partial)?;
+        file.set_len(length)?;
+        file.seek(SeekFrom::Start(length))?;
+        file.sync_all()?;
+        self.file = Some(file);
+        File::open(self.folder())?.sync_all()
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<u64> {
+        let length = self.length;
+        let kept = self.kept;
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.file.insert(File::create(&self.partial)?),
+        };
+        let written = file.write_all(bytes).and_then(|()| match kept {
+            true => file.sync_data(),
+            false => Ok(()),
+        });
+        if let Err(error) = written {
+            file.set_len(length)?;
+            file.seek(SeekFrom::Start(length))?;
+            return Err(error);
+        }
+        self.length += bytes.len() as u64;
+        Ok(self.length)
+    }
+
+    fn start_over(&mut self) -> io::Result<()> {
+        self.length = 0;
+        if let Some(file) = &mut self.file {
+            file.set_len(0)?;
+            file.seek(SeekFrom::Start(0))?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<String> {
+        if !self.finished {
+            match &self.file {
+                Some(file) => file.sync_all()?,
+                // A table of no rows.
+                None => File::create(&self.partial)?.sync_all()?,
+            }
+            fs::rename(&self.partial, &self.target)?;
+            self.finished = true;
+            // The new name is on disk when the folder is.
+            File::open(self.folder())?.sync_all()?;
+        }
+        Ok(self.target.display().to_string())
     }
 }
 
-impl Write for Output {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::File { partial, .. } => partial.write(bytes),
-            Self::Stdout(stdout) => stdout.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::File { partial, .. } => partial.flush(),
-            Self::Stdout(stdout) => stdout.flush(),
+impl Drop for Growing {
+    fn drop(&mut self) {
+        let useless = !self.kept || self.length == 0;
+        if useless && !self.finished && self.file.is_some() {
+            // Nobody can go on with it, or would gain by it.
+            let _ = fs::remove_file(&self.partial);
         }
     }
 }
@@ -109,7 +237,7 @@ impl Write for Output {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
@@ -127,10 +255,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/deep/out.jsonl");
         let mut output = Output::create(path.to_str().unwrap()).unwrap();
-        output.write_all(b"row\n").unwrap();
+        assert_eq!(output.append(b"row\n").unwrap(), 4);
         assert!(!path.exists());
-        let [partial] = names(path.parent().unwrap()).try_into().unwrap();
-        assert!(partial.starts_with(&format!("out.jsonl.partial-{}-", std::process::id())));
+        assert_eq!(names(path.parent().unwrap()), ["out.jsonl.partial"]);
         assert_eq!(output.finish().unwrap(), path.display().to_string());
         assert_eq!(fs::read(&path).unwrap(), b"row\n");
         assert_eq!(names(path.parent().unwrap()), ["out.jsonl"]);
@@ -145,11 +272,37 @@ mod tests {
         let path = folder.path().join("out.jsonl");
         fs::write(&path, "old").unwrap();
         let mut output = Output::create(path.to_str().unwrap()).unwrap();
-        output.write_all(b"half").unwrap();
+        output.append(b"half").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"old");
         drop(output);
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(names(folder.path()), ["out.jsonl"]);
+    }
+
+    #[test]
+    fn what_the_ledger_does_not_know_is_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.jsonl");
+        let create = || Output::create(path.to_str().unwrap()).unwrap();
+        let mut first = create();
+        first.resume(0).unwrap();
+        let length = first.append(b"one\n").unwrap();
+        first.append(b"two, but half of i").unwrap();
+        drop(first);
+        assert_eq!(names(folder.path()), ["out.jsonl.partial"]);
+        let mut second = create();
+        second.resume(length).unwrap();
+        second.append(b"two\n").unwrap();
+        second.finish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"one\ntwo\n");
+        // The ledger did not come to know that it is finished.
+        let mut third = create();
+        third.resume(8).unwrap();
+        third.finish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"one\ntwo\n");
+        // What it speaks of is gone.
+        let error = create().resume(9).unwrap_err();
+        assert!(error.to_string().contains("start over"), "{error}");
     }
 
     #[test]
@@ -160,7 +313,7 @@ mod tests {
         fs::write(&real, "old").unwrap();
         std::os::unix::fs::symlink(&real, &link).unwrap();
         let mut output = Output::create(link.to_str().unwrap()).unwrap();
-        output.write_all(b"new").unwrap();
+        output.append(b"new").unwrap();
         output.finish().unwrap();
         assert!(link.is_symlink());
         assert_eq!(fs::read(&real).unwrap(), b"new");

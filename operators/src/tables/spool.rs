@@ -1,7 +1,8 @@
 //! Rows on their way to a table that can only be written whole.
 
+use std::borrow::Cow;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use clipsieve_engine::operator::Row;
@@ -18,9 +19,12 @@ const BATCH_BYTES: usize = 8 << 20;
 /// itself can tell: the columns of a CSV, the types of a Parquet, an upload session that is committed once. So rows are
 /// kept here until all are in; the memory that takes does not grow with them.
 pub struct Spool {
-    lines: BufWriter<File>,
+    lines: File,
+    /// Bytes of the rows so far.
+    length: u64,
     columns: Columns,
     rows: u64,
+    buffer: Vec<u8>,
 }
 
 impl Spool {
@@ -31,21 +35,37 @@ impl Spool {
     pub fn create(folder: &Path) -> io::Result<Self> {
         let lines = tempfile::tempfile_in(folder)?;
         Ok(Self {
-            lines: BufWriter::with_capacity(1 << 18, lines),
+            lines,
+            length: 0,
             columns: Columns::default(),
             rows: 0,
+            buffer: Vec::new(),
         })
     }
 
-    /// Adds a row.
+    /// Adds rows: all of them, or after an error none.
     ///
     /// # Errors
     /// What the disk answered.
-    pub fn add(&mut self, row: &Row) -> io::Result<()> {
-        self.columns.see(row);
-        self.rows += 1;
-        serde_json::to_writer(&mut self.lines, &row.0)?;
-        self.lines.write_all(b"\n")
+    pub fn add(&mut self, rows: &[Cow<'_, Row>]) -> io::Result<()> {
+        self.buffer.clear();
+        // Rows that were very large do not keep their memory.
+        self.buffer.shrink_to(1 << 20);
+        for row in rows {
+            serde_json::to_writer(&mut self.buffer, &row.0)?;
+            self.buffer.push(b'\n');
+        }
+        if let Err(error) = self.lines.write_all(&self.buffer) {
+            self.lines.set_len(self.length)?;
+            self.lines.seek(SeekFrom::Start(self.length))?;
+            return Err(error);
+        }
+        self.length += self.buffer.len() as u64;
+        self.rows += rows.len() as u64;
+        for row in rows {
+            self.columns.see(row);
+        }
+        Ok(())
     }
 
     /// The columns of the rows so far.
@@ -63,10 +83,10 @@ impl Spool {
     /// # Errors
     /// What one of the two answered.
     pub(super) fn copy(&mut self, output: &mut dyn Write) -> io::Result<()> {
-        self.lines.flush()?;
-        let file = self.lines.get_mut();
+        let file = &mut self.lines;
         file.seek(SeekFrom::Start(0))?;
-        io::copy(file, output).map(drop)
+        io::copy(file, output)?;
+        file.seek(SeekFrom::End(0)).map(drop)
     }
 
     /// Hands all rows on, some at a time. At least one batch is handed on, an empty one if there are no rows.
@@ -77,8 +97,7 @@ impl Spool {
         &mut self,
         mut take: impl FnMut(&[Row]) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.lines.flush()?;
-        let file = self.lines.get_mut();
+        let file = &mut self.lines;
         file.seek(SeekFrom::Start(0))?;
         let mut lines = BufReader::with_capacity(1 << 18, &mut *file);
         let mut line = Vec::new();
@@ -130,9 +149,8 @@ mod tests {
         assert_eq!(empty, 1);
         let rows = BATCH_ROWS * 2 + 3;
         for n in 0..rows {
-            spool
-                .add(&Row(json!({"n": n}).as_object().unwrap().clone()))
-                .unwrap();
+            let row = Row(json!({"n": n}).as_object().unwrap().clone());
+            spool.add(&[Cow::Owned(row)]).unwrap();
         }
         for _ in 0..2 {
             let (mut seen, mut batches) = (0, 0);

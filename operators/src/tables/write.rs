@@ -1,9 +1,10 @@
 //! Which table a URI names to be written.
 
+use std::borrow::Cow;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use clipsieve_engine::operator::{OperatorError, Row, Stores};
+use clipsieve_engine::operator::{OperatorError, Pace, Receipt, Row, Stores};
 use clipsieve_odps::UploadOptions;
 
 use super::format::extensions;
@@ -13,25 +14,36 @@ use super::stored::StoreUri;
 use super::{FORMATS, Format, JsonlWriter, Output, Spool};
 use crate::stores::{Access, Store};
 
-/// Writes rows to a table, which is to be seen only once it is finished.
+/// Writes rows to a table, part by part. What is promised of parts and receipts stands at the engine's
+/// [`Sink`](clipsieve_engine::operator::Sink).
 pub trait RowWriter: Send {
-    /// Adds a row.
-    ///
-    /// # Errors
-    /// What the output answered.
-    fn write(&mut self, row: &Row) -> io::Result<()>;
+    /// How rows are put into parts.
+    fn pace(&self) -> Pace {
+        Pace::default()
+    }
 
-    /// Hands on what was added so far, so that people can watch it grow.
+    /// Whether a later process can go on with the table.
+    fn resumes(&self) -> bool {
+        true
+    }
+
+    /// Goes on behind the last of these parts; from now on the table is kept for later processes.
     ///
     /// # Errors
-    /// What the output answered.
-    fn flush(&mut self) -> io::Result<()>;
+    /// What they speak of is not there, or the output cannot be written to.
+    fn resume(&mut self, receipts: &[Receipt]) -> io::Result<()>;
+
+    /// Adds the rows of a part.
+    ///
+    /// # Errors
+    /// What the output answered; nothing of the part counts then.
+    fn publish(&mut self, part: u64, rows: &[Cow<'_, Row>]) -> io::Result<Receipt>;
 
     /// Makes the table visible. Returns where it is, for people.
     ///
     /// # Errors
     /// What the output answered.
-    fn finish(self: Box<Self>) -> io::Result<String>;
+    fn finish(&mut self, receipts: &[Receipt]) -> io::Result<String>;
 }
 
 /// What a table is written with.
@@ -102,29 +114,35 @@ enum Target {
     Odps(Box<OdpsTarget>),
 }
 
+/// Its rows wait in a file without a name, which ends with the process: no later one can go on with it.
 impl RowWriter for Whole {
-    fn write(&mut self, row: &Row) -> io::Result<()> {
-        self.spool.add(row)
+    fn resumes(&self) -> bool {
+        false
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    fn resume(&mut self, _: &[Receipt]) -> io::Result<()> {
+        let why = "only a table of JSON lines on this machine can be continued";
+        Err(io::Error::new(io::ErrorKind::Unsupported, why))
     }
 
-    fn finish(mut self: Box<Self>) -> io::Result<String> {
-        match self.target {
+    fn publish(&mut self, _: u64, rows: &[Cow<'_, Row>]) -> io::Result<Receipt> {
+        self.spool.add(rows)?;
+        Ok(Receipt::Null)
+    }
+
+    fn finish(&mut self, _: &[Receipt]) -> io::Result<String> {
+        match &mut self.target {
             Target::File(output) => {
-                let mut output = BufWriter::with_capacity(1 << 18, output);
-                (self.format.write)(&mut self.spool, &mut output)?;
-                output.flush()?;
-                let output = output
-                    .into_inner()
-                    .map_err(io::IntoInnerError::into_error)?;
+                output.start_over()?;
+                let mut buffer = BufWriter::with_capacity(1 << 18, &mut *output);
+                (self.format.write)(&mut self.spool, &mut buffer)?;
+                buffer.flush()?;
+                drop(buffer);
                 output.finish()
             }
             Target::Stored(store, path) => {
                 let mut output = store
-                    .create(&path, "application/octet-stream")
+                    .create(path, "application/octet-stream")
                     .map_err(io::Error::other)?;
                 (self.format.write)(&mut self.spool, &mut output)?;
                 output.finish().map_err(io::Error::other)
@@ -223,12 +241,12 @@ mod tests {
                 let path = folder.path().join(format!("t.{extension}"));
                 let uri = path.to_str().unwrap();
                 let mut writer = create(uri);
-                for row in &rows {
-                    writer.write(row).unwrap();
+                let all: Vec<Cow<'_, Row>> = rows.iter().map(Cow::Borrowed).collect();
+                for (part, rows) in all.chunks(700).enumerate() {
+                    writer.publish(part as u64, rows).unwrap();
                 }
-                writer.flush().unwrap();
                 assert!(!path.exists());
-                assert_eq!(writer.finish().unwrap(), uri);
+                assert_eq!(writer.finish(&[]).unwrap(), uri);
                 let mut source = open(uri);
                 assert_eq!(source.total_rows(), Some(5000));
                 for row in &rows {
@@ -262,7 +280,7 @@ mod tests {
         for extension in ["jsonl", "parquet"] {
             let path = folder.path().join(format!("t.{extension}"));
             let uri = path.to_str().unwrap();
-            create(uri).finish().unwrap();
+            create(uri).finish(&[]).unwrap();
             assert!(open(uri).next_row().unwrap().is_none());
         }
     }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::stage::Running;
 use super::{Inputs, Job, PoolThread, StageRuntime, Work};
 use crate::operator::{Answer, Call, Deadline, ErrorKind, OperatorError, Outcome};
+use crate::run::board::Mark;
 use crate::run::budget::{Ask, Grant};
 use crate::run::panics;
 
@@ -29,6 +30,8 @@ pub(super) struct Attempt {
     pub span: tracing::Span,
     sized: bool,
     grant: Option<Grant>,
+    /// For as long as the operator really runs, also when it was given up.
+    _mark: Mark,
 }
 
 /// What a call came to.
@@ -79,6 +82,7 @@ impl StageRuntime {
             span: job.span().clone(),
             sized: job.sized,
             grant: job.grant.take(),
+            _mark: self.services.board.mark(job.sequence(), self.rank),
         };
         let id = self.enter(job, deadline, thread.cloned());
         Some(Attempt { id, ..attempt })

@@ -8,6 +8,7 @@ use crate::observe::{Observer, StageStats};
 use crate::operator::{AsyncTransform, Deadline, ErrorKind, Failure, Gather, Transform};
 use crate::plan::Retry;
 use crate::run::abort::Abort;
+use crate::run::board::Board;
 use crate::run::budget::Budget;
 use crate::run::clock::Clock;
 use crate::run::{RunError, RunErrorKind};
@@ -37,6 +38,7 @@ pub(in crate::run) struct Services {
     pub clock: Arc<Clock>,
     pub abort: Arc<Abort>,
     pub observer: Arc<Observer>,
+    pub board: Arc<Board>,
     pub item_timeout: Duration,
     pub io_threads: usize,
     /// Threads of the `io` executor that are held by calls which were given up: futures that block.

@@ -1,0 +1,495 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::hold::{self, Hold};
+use super::{Difference, Identity, RowSet, Shelf};
+use crate::operator::Receipt;
+use crate::process;
+
+const ABOUT: &str = "run.json";
+const JOURNAL: &str = "journal.jsonl";
+/// The form of the files; a ledger of another form is refused.
+const FORM: u32 = 1;
+/// How long it may be since the holder was seen to be ours, when a record is written.
+const TRUST: Duration = Duration::from_secs(5);
+
+/// One line of the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Record {
+    /// What the input is; written before the first row is read.
+    Input {
+        /// See [`Source::fingerprint`](crate::operator::Source::fingerprint).
+        fingerprint: Option<String>,
+    },
+    /// Somebody begins to work.
+    Attempt {
+        /// When, for people.
+        at: String,
+        /// With how many processes.
+        processes: usize,
+    },
+    /// Rows are published.
+    Part {
+        /// Its number.
+        number: u64,
+        /// Which rows.
+        rows: RowSet,
+        /// How many of them tell of a failure.
+        failed: u64,
+        /// What each sink needs to find them, in plan order.
+        receipts: Vec<Receipt>,
+    },
+    /// A process died.
+    Death {
+        /// How, for people.
+        how: String,
+        /// What it was working on.
+        working: Vec<Working>,
+    },
+    /// A row killed too many processes: it is not worked on again, its result row tells of it.
+    Verdict(Verdict),
+    /// The pipeline or a model is not as it was, and whoever runs it accepts that.
+    Accepted {
+        /// What is not as it was.
+        differences: Vec<Difference>,
+        /// What it is now.
+        identity: Identity,
+    },
+    /// The table is there.
+    Finished {
+        /// Where, one for each sink.
+        outputs: Vec<String>,
+    },
+}
+
+/// A stage that is working on a row.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Working {
+    /// The row's position in the input.
+    pub row: u64,
+    /// The stage's id.
+    pub stage: String,
+}
+
+/// Why a row is not worked on again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The row's position in the input.
+    pub row: u64,
+    /// The stage in which it kills.
+    pub stage: String,
+    /// How, for people.
+    pub how: String,
+    /// How many processes it killed.
+    pub deaths: u32,
+}
+
+/// What the journal comes to.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    /// The rows that are published.
+    pub rows: RowSet,
+    /// How many of them tell of a failure.
+    pub failed: u64,
+    /// The receipts of all parts in order, each with one for each sink.
+    pub parts: Vec<Vec<Receipt>>,
+    /// How often somebody began to work.
+    pub attempts: u64,
+    /// At how many deaths a row was being worked on, and where at the last; of rows that are not published.
+    pub deaths: BTreeMap<u64, (u32, String)>,
+    /// Rows that are not to be worked on, and not published yet.
+    pub verdicts: BTreeMap<u64, Verdict>,
+    /// The input, once it is known.
+    pub input: Option<Option<String>>,
+    /// Where the table is, once it is there.
+    pub finished: Option<Vec<String>>,
+}
+
+impl Standing {
+    fn add(&mut self, record: Record) -> Result<(), String> {
+        match record {
+            Record::Input { fingerprint } => self.input = Some(fingerprint),
+            Record::Attempt { .. } => self.attempts += 1,
+            Record::Part {
+                number,
+                rows,
+                failed,
+                receipts,
+            } => {
+                if number != self.parts.len() as u64 {
+                    return Err(format!(
+                        "part {number} comes after {} others",
+                        self.parts.len()
+                    ));
+                }
+                if !self.rows.insert_all(&rows) {
+                    return Err(format!("part {number} holds rows that an earlier one has"));
+                }
+                for (start, end) in rows.ranges() {
+                    let row = |row: &u64| (start..end).contains(row);
+                    self.deaths.retain(|other, _| !row(other));
+                    self.verdicts.retain(|other, _| !row(other));
+                }
+                self.failed += failed;
+                self.parts.push(receipts);
+            }
+            Record::Death { working, .. } => {
+                let mut counted = None;
+                for Working { row, stage } in working {
+                    if self.rows.contains(row) {
+                        continue;
+                    }
+                    let (deaths, last) = self.deaths.entry(row).or_default();
+                    // Two stages at work on one row are one reason to suspect it.
+                    if counted != Some(row) {
+                        *deaths += 1;
+                    }
+                    counted = Some(row);
+                    *last = stage;
+                }
+            }
+            Record::Verdict(verdict) => {
+                self.verdicts.insert(verdict.row, verdict);
+            }
+            Record::Accepted { .. } => {}
+            Record::Finished { outputs } => self.finished = Some(outputs),
+        }
+        Ok(())
+    }
+}
+
+/// What `run.json` holds.
+#[derive(Serialize, Deserialize)]
+struct About {
+    form: u32,
+    run: String,
+    identity: Identity,
+}
+
+/// What is wrong with a ledger.
+#[derive(Debug)]
+pub enum LedgerError {
+    /// It cannot be read or written.
+    Io {
+        /// Where it is.
+        place: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// It says something that no run writes.
+    Damaged {
+        /// Where it is.
+        place: String,
+        /// What it says.
+        what: String,
+    },
+    /// Somebody else works on it.
+    Held {
+        /// Where it is.
+        place: String,
+        /// Who.
+        holder: hold::Holder,
+    },
+    /// It was ours and is not any more.
+    Lost {
+        /// Where it is.
+        place: String,
+    },
+    /// It is of a run over another pipeline or other models.
+    Changed {
+        /// Where it is.
+        place: String,
+        /// What is not as it was.
+        differences: Vec<Difference>,
+    },
+    /// It is of a run over another input.
+    OtherInput {
+        /// Where it is.
+        place: String,
+        /// What the input was and is.
+        difference: Difference,
+    },
+    /// The identity cannot be told.
+    Unreadable(String),
+}
+
+impl LedgerError {
+    /// Whether another attempt may end differently.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, LedgerError::Io { .. })
+    }
+}
+
+impl fmt::Display for LedgerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { place, error } => write!(f, "the ledger {place} cannot be used: {error}"),
+            Self::Damaged { place, what } => write!(
+                f,
+                "the ledger {place} is damaged: {what}; start over with `--fresh`"
+            ),
+            Self::Held { place, holder } => write!(
+                f,
+                "the ledger {place} is held by {holder}; wait for that run, or end it"
+            ),
+            Self::Lost { place } => write!(
+                f,
+                "the ledger {place} was taken over by another run, since this one gave no sign of life; what it has committed stays"
+            ),
+            Self::Changed { place, differences } => {
+                write!(
+                    f,
+                    "an unfinished run is in the ledger {place}, of another pipeline or other models:"
+                )?;
+                for difference in differences {
+                    write!(f, "\n  {difference}")?;
+                }
+                f.write_str("\nundo the change, or go on with it (`--accept-changes`: rows that are done stay as they are), or start over (`--fresh`)")
+            }
+            Self::OtherInput { place, difference } => write!(
+                f,
+                "an unfinished run is in the ledger {place}, and its input has changed ({difference}); rows are known by their position in it, so undo the change or start over (`--fresh`)"
+            ),
+            Self::Unreadable(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for LedgerError {}
+
+/// The ledger of a run, open.
+pub struct Ledger {
+    shelf: Arc<dyn Shelf>,
+    token: String,
+    seen: Instant,
+    run: String,
+    identity: Identity,
+    standing: Standing,
+    /// Length of the journal in bytes, without a torn end.
+    length: u64,
+    /// Whether there may be something beyond that length.
+    torn: bool,
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ledger({}, run {})", self.shelf.place(), self.run)
+    }
+}
+
+impl Ledger {
+    /// Opens the ledger that `hold` holds for a run of this identity; a new one is made if there is none.
+    ///
+    /// # Errors
+    /// [`LedgerError::Changed`] if it is of another pipeline and the changes are not accepted; what else keeps it from
+    /// being used.
+    pub fn open(
+        hold: &Hold,
+        identity: impl FnOnce(Option<&Identity>) -> Result<Identity, String>,
+        accept_changes: bool,
+    ) -> Result<Self, LedgerError> {
+        let shelf = hold.shelf();
+        let Some(mut ledger) = Self::read(&shelf, hold.token())? else {
+            let identity = identity(None).map_err(LedgerError::Unreadable)?;
+            let about = About {
+                form: FORM,
+                run: process::random().map_err(|error| io_error(&*shelf, error))?,
+                identity,
+            };
+            let written = serde_json::to_vec_pretty(&about)
+                .map_err(io::Error::from)
+                .and_then(|bytes| {
+                    // A journal without a run is of a ledger whose removal was cut short.
+                    shelf.remove(JOURNAL)?;
+                    shelf.write(ABOUT, &bytes)
+                });
+            written.map_err(|error| io_error(&*shelf, error))?;
+            return Ok(Self {
+                token: hold.token().to_owned(),
+                shelf,
+                seen: Instant::now(),
+                run: about.run,
+                identity: about.identity,
+                standing: Standing::default(),
+                length: 0,
+                torn: false,
+            });
+        };
+        let now = identity(Some(&ledger.identity)).map_err(LedgerError::Unreadable)?;
+        let differences = ledger.identity.differences(&now);
+        if !differences.is_empty() {
+            if !accept_changes {
+                return Err(LedgerError::Changed {
+                    place: shelf.place(),
+                    differences,
+                });
+            }
+            ledger.record(Record::Accepted {
+                differences,
+                identity: now.clone(),
+            })?;
+            ledger.identity = now;
+        }
+        Ok(ledger)
+    }
+
+    /// Opens a ledger that somebody else (a supervisor) holds with this token, and lends.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not there.
+    pub fn lent(shelf: &Arc<dyn Shelf>, token: &str) -> Result<Self, LedgerError> {
+        Self::read(shelf, token)?.ok_or_else(|| LedgerError::Damaged {
+            place: shelf.place(),
+            what: format!("{ABOUT} is missing"),
+        })
+    }
+
+    fn read(shelf: &Arc<dyn Shelf>, token: &str) -> Result<Option<Self>, LedgerError> {
+        let failed = |error| io_error(&**shelf, error);
+        let damaged = |what: String| LedgerError::Damaged {
+            place: shelf.place(),
+            what,
+        };
+        let Some(bytes) = shelf.read(ABOUT).map_err(failed)? else {
+            return Ok(None);
+        };
+        let about: About =
+            serde_json::from_slice(&bytes).map_err(|error| damaged(format!("{ABOUT}: {error}")))?;
+        if about.form != FORM {
+            return Err(damaged(format!(
+                "it has form {}, this program writes form {FORM}",
+                about.form
+            )));
+        }
+        let bytes = shelf.read(JOURNAL).map_err(failed)?.unwrap_or_default();
+        let mut standing = Standing::default();
+        let mut identity = about.identity;
+        let mut length = 0;
+        for (number, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+            let whole = line.ends_with(b"\n");
+            let record: Record = match serde_json::from_slice(line) {
+                Ok(record) if whole => record,
+                // A crash tore the last line: it was never answered for.
+                _ if length + line.len() == bytes.len() => break,
+                Ok(_) => break,
+                Err(error) => {
+                    return Err(damaged(format!("{JOURNAL}, line {}: {error}", number + 1)));
+                }
+            };
+            if let Record::Accepted { identity: now, .. } = &record {
+                identity = now.clone();
+            }
+            standing
+                .add(record)
+                .map_err(|what| damaged(format!("{JOURNAL}, line {}: {what}", number + 1)))?;
+            length += line.len();
+        }
+        let ledger = Self {
+            shelf: Arc::clone(shelf),
+            token: token.to_owned(),
+            seen: Instant::now(),
+            run: about.run,
+            identity,
+            standing,
+            length: length as u64,
+            torn: length < bytes.len(),
+        };
+        ledger.check_holder()?;
+        Ok(Some(ledger))
+    }
+
+    /// Writes a record; it is on disk when this returns.
+    ///
+    /// # Errors
+    /// The ledger is not ours any more, or cannot be written to; nothing is recorded then, and it may be tried again.
+    pub fn record(&mut self, record: Record) -> Result<(), LedgerError> {
+        if self.seen.elapsed() > TRUST {
+            self.check_holder()?;
+            self.seen = Instant::now();
+        }
+        let shelf = &*self.shelf;
+        let append = |torn: bool, length: u64| {
+            if torn {
+                shelf.cut(JOURNAL, length)?;
+            }
+            let mut line = serde_json::to_vec(&record)?;
+            line.push(b'\n');
+            shelf.append(JOURNAL, &line)?;
+            Ok(line.len() as u64)
+        };
+        let appended = append(self.torn, self.length);
+        self.torn = appended.is_err();
+        self.length += appended.map_err(|error| io_error(shelf, error))?;
+        let place = shelf.place();
+        self.standing
+            .add(record)
+            .map_err(|what| LedgerError::Damaged { place, what })
+    }
+
+    /// Records what the input is, or checks that it is what it was.
+    ///
+    /// # Errors
+    /// It is another one.
+    pub fn input(&mut self, fingerprint: Option<String>) -> Result<(), LedgerError> {
+        match &self.standing.input {
+            None => self.record(Record::Input { fingerprint }),
+            Some(before) if *before == fingerprint => Ok(()),
+            Some(before) => Err(LedgerError::OtherInput {
+                place: self.shelf.place(),
+                difference: Difference {
+                    path: "input".to_owned(),
+                    before: before.clone(),
+                    now: fingerprint,
+                },
+            }),
+        }
+    }
+
+    /// What the journal comes to.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// The run's id.
+    pub fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// Where it is, for people.
+    pub fn place(&self) -> String {
+        self.shelf.place()
+    }
+
+    fn check_holder(&self) -> Result<(), LedgerError> {
+        let holder = hold::read(&*self.shelf).map_err(|error| io_error(&*self.shelf, error))?;
+        if holder.is_some_and(|holder| holder.token == self.token) {
+            return Ok(());
+        }
+        Err(LedgerError::Lost {
+            place: self.shelf.place(),
+        })
+    }
+}
+
+pub(super) fn io_error(shelf: &dyn Shelf, error: io::Error) -> LedgerError {
+    LedgerError::Io {
+        place: shelf.place(),
+        error,
+    }
+}
+
+/// Takes the records of a run away, for a new one. The holder stays.
+///
+/// # Errors
+/// The place cannot be written to.
+pub(super) fn wipe(shelf: &dyn Shelf) -> Result<(), LedgerError> {
+    // The run first: a journal without one is none.
+    let wiped = shelf.remove(ABOUT).and_then(|()| shelf.remove(JOURNAL));
+    wiped.map_err(|error| io_error(shelf, error))
+}

@@ -1,0 +1,124 @@
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::run::children::Fall;
+
+/// How often either end gives a sign of life.
+pub(super) const BEAT: Duration = Duration::from_secs(1);
+/// Longest time that a greeting, or the sending of a message, may take.
+const PROMPTLY: Duration = Duration::from_secs(5);
+
+/// What a node tells the master.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum ToMaster {
+    /// It is ready, and its processes will listen here.
+    Join { hosts: Vec<String> },
+    /// It lives.
+    Beat,
+    /// One of its processes ended the attempt.
+    Fell(Fall),
+    /// It was told to end, and will.
+    Leaving,
+}
+
+/// What the master tells a node.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum ToNode {
+    /// Start the processes: these are all, those of the node begin at `first`, and this is what their secret is made of.
+    Start {
+        hosts: Vec<String>,
+        first: usize,
+        purpose: String,
+    },
+    /// It lives.
+    Beat,
+    /// Take the processes down and join again.
+    Down,
+    /// The run is over, with this exit code.
+    Over(i32),
+}
+
+/// Makes a greeted connection one for messages: nothing waits for ever on it.
+pub(super) fn settle(socket: &TcpStream) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    socket.set_read_timeout(None)?;
+    socket.set_write_timeout(Some(PROMPTLY))
+}
+
+/// Makes a new connection one for a greeting.
+pub(super) fn prepare(socket: &TcpStream) -> io::Result<()> {
+    socket.set_nonblocking(false)?;
+    socket.set_read_timeout(Some(PROMPTLY))?;
+    socket.set_write_timeout(Some(PROMPTLY))
+}
+
+pub(super) fn send(socket: &mut TcpStream, message: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    socket.write_all(&line)
+}
+
+/// Reads messages on a thread of its own until the connection ends; the end is `None`.
+pub(super) fn listen_to<M, T>(
+    socket: &TcpStream,
+    to: Sender<T>,
+    wrap: impl Fn(Option<M>) -> T + Send + 'static,
+) -> io::Result<()>
+where
+    M: for<'de> Deserialize<'de>,
+    T: Send + 'static,
+{
+    let mut lines = BufReader::new(socket.try_clone()?);
+    std::thread::Builder::new()
+        .name("clipsieve-fleet".to_owned())
+        .spawn(move || {
+            let mut line = String::new();
+            loop {
+                line.clear();
+                let read = lines.read_line(&mut line);
+                let message = match read {
+                    Ok(0) | Err(_) => None,
+                    Ok(_) => serde_json::from_str(&line).ok(),
+                };
+                let last = message.is_none();
+                if to.send(wrap(message)).is_err() || last {
+                    return;
+                }
+            }
+        })?;
+    Ok(())
+}
+
+/// Sockets on which processes of a run are called, on this address of this machine; from `port` on, or on any ports.
+pub(super) fn listeners(
+    address: &str,
+    port: Option<u16>,
+    count: usize,
+) -> io::Result<(Vec<TcpListener>, Vec<String>)> {
+    let mut sockets = Vec::new();
+    let mut hosts = Vec::new();
+    for index in 0..count {
+        let port = port.map_or(0, |port| port.saturating_add(index as u16));
+        let socket = bind(address, port)?;
+        socket.set_nonblocking(true)?;
+        hosts.push(socket.local_addr()?.to_string());
+        sockets.push(socket);
+    }
+    Ok((sockets, hosts))
+}
+
+/// Binds one of the addresses of a name.
+pub(super) fn bind(address: &str, port: u16) -> io::Result<TcpListener> {
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for address in (address, port).to_socket_addrs()? {
+        match TcpListener::bind(address) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}

@@ -1,0 +1,115 @@
+//! Pipeline files, tables, configurations and weights with bytes changed: a seeded runner of mutations (no coverage guides
+//! it). Whatever stands in them, the answer is a result or an error, never a panic, and it comes soon.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use clipsieve_engine::compile::{Machine, Options, Source as Text, compile};
+use clipsieve_engine::operator::Source;
+use clipsieve_models::{ModelConfig, Weights};
+use clipsieve_operators::tables::JsonlReader;
+
+use crate::job::Seeded;
+use crate::mutants::mutate;
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// Feeds mutants of these seeds; says which one it was when something goes wrong.
+fn feed(what: &str, seeds: &[Vec<u8>], count: u64, mut eat: impl FnMut(&[u8])) {
+    let seed = crate::seed();
+    let mut random = Seeded(seed);
+    for number in 0..count * crate::more() {
+        let pick = random.below(seeds.len() as u64) as usize;
+        let mut bytes = seeds[pick].clone();
+        mutate(&mut bytes, &mut random);
+        let started = Instant::now();
+        let eaten = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| eat(&bytes)));
+        if eaten.is_err() || started.elapsed() > SOON {
+            let path = std::env::temp_dir().join(format!("clipsieve-{what}-{seed}-{number}"));
+            std::fs::write(&path, &bytes).expect("the mutant is kept");
+            panic!(
+                "{what}: mutant {number} of seed {seed}, kept as {}",
+                path.display()
+            );
+        }
+    }
+}
+
+fn read(path: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+pub fn mutated_pipelines_are_answered() {
+    let seeds =
+        ["regions", "video-quality", "stage2"].map(|name| read(&format!("pipelines/{name}.yaml")));
+    let registry = clipsieve_operators::registry();
+    let sets = [("input".to_owned(), "clips".to_owned())];
+    feed("pipeline", &seeds, 1500, |bytes| {
+        let options = Options {
+            registry: &registry,
+            sets: &sets,
+            env: &|_| None,
+            machine: Machine {
+                cores: 2,
+                memory_bytes: 1 << 33,
+                disk_bytes: 1 << 40,
+                device: "cpu".to_owned(),
+            },
+            processes: 1,
+            workers: 1,
+        };
+        let text = Text {
+            name: "mutant.yaml",
+            text: bytes,
+        };
+        compile(&text, &options);
+    });
+}
+
+pub fn mutated_tables_are_answered() {
+    let good = (0..20)
+        .map(|number| crate::job::poisoned(number, "ä\u{1f3ac}\\\"\n").to_string())
+        .collect::<Vec<_>>()
+        .join("\r\n");
+    let seeds = [
+        good.into_bytes(),
+        b"\xEF\xBB\xBF{}\n\n[1]\nnull\n{\"a\":{\"b\":[1e999,-0]}}".to_vec(),
+    ];
+    feed("table", &seeds, 3000, |bytes| {
+        let mut reader = JsonlReader::new(bytes, "mutant".to_owned(), 4096);
+        // A reader of bytes in memory never gives up, and has a row for each line that is not blank.
+        let mut rows = 0;
+        while reader.next_row().expect("it can be read").is_some() {
+            rows += 1;
+        }
+        let lines = bytes.split(|byte| *byte == b'\n').count();
+        assert!(rows <= lines, "{rows} rows of {lines} lines");
+    });
+}
+
+pub fn mutated_models_are_answered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [config, weights] =
+        ["config.json", "model.safetensors"].map(|name| folder.path().join(name));
+    for model in ["vjepa2-tiny", "yolov8n"] {
+        let good = |name: &str| read(&format!("tests/fixtures/{model}/{name}"));
+        feed("config", &[good("config.json")], 500, |bytes| {
+            std::fs::write(&config, bytes).expect("a configuration");
+            let _ = ModelConfig::read(folder.path());
+        });
+        std::fs::write(&config, good("config.json")).expect("a configuration");
+        // The beginning, which says where everything is, is what can be wrong; the numbers behind are numbers anyhow.
+        let mut head = good("model.safetensors");
+        head.truncate(64 << 10);
+        feed("weights", &[head], 200, |bytes| {
+            std::fs::write(&weights, bytes).expect("weights");
+            if let Ok(weights) = Weights::open(folder.path()) {
+                let names: Vec<String> = weights.names().map(str::to_owned).collect();
+                for name in &names {
+                    let _ = weights.get(name, &[1]);
+                }
+            }
+        });
+    }
+}
