@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use clipsieve_engine::operator::{
     Answer, BuildContext, Document, Executor, Failure, Finding, Gather, Item, Operator,
-    OperatorError, OperatorSpec, PortKind, Ports, Setting, Value,
+    OperatorError, OperatorSpec, Planner, PortKind, Ports, Setting, Value,
 };
 use serde_json::{Map, Value as Json, json};
 
@@ -41,6 +41,7 @@ the video was taken from. `avg_cost` is the time in seconds from the row's entry
     concurrency: 0,
     check: Some(check),
     demand: None,
+    planner: Planner::NONE,
     build,
 };
 
@@ -68,6 +69,14 @@ struct Aggregate {
 }
 
 impl Gather for Aggregate {
+    fn lean(&self, value: &Value) -> Option<Value> {
+        let video: &Video = value.get().ok()?;
+        Some(Value::new(Video {
+            medium: video.medium.unheld(),
+            ..video.clone()
+        }))
+    }
+
     fn gather(&self, item: &Item, answers: &[(String, Answer)]) -> Result<Value, OperatorError> {
         let mut seen = Seen::default();
         for (stage, answer) in answers {

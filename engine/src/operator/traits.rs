@@ -1,14 +1,17 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Call, Failure, Item, OperatorError, Outcome, Row, Value};
+use super::{Answer, Batched, Batcher, Call, Failure, Item, OperatorError, Outcome, Row, Value};
 
 /// A built operator: one stage's worth of it, shared by all workers of a process.
 pub enum Operator {
     /// Blocking work, on the `cpu` executor or on the `device` executor.
     Transform(Box<dyn Transform>),
+    /// Work that goes through a device in batches, on the `device` executor.
+    Batched(Box<dyn Batched>, Arc<dyn Batcher>),
     /// Waiting work, on the `io` executor.
     AsyncTransform(Box<dyn AsyncTransform>),
     /// Puts the answers of several stages together, failed ones included.
@@ -65,6 +68,13 @@ pub trait AsyncTransform: Send + Sync {
 
 /// Puts the answers of several stages together. It is called for every item, also when stages skipped it or failed.
 pub trait Gather: Send + Sync {
+    /// Called with every value as it comes, before those of the other inputs are there: what this returns is kept in its
+    /// place and given to [`Gather::gather`]. A value may hold things that no row needs (a file on the disk, frames), and
+    /// the last input may come much later.
+    fn lean(&self, _value: &Value) -> Option<Value> {
+        None
+    }
+
     /// The answers with the ids of the stages that gave them, in port order.
     ///
     /// # Errors
