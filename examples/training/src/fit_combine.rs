@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clipsieve_models::ModelConfig;
 use clipsieve_operators::rule::{Input, NETWORK, RULE_FILE, Rule, Tree, log_odds};
@@ -34,16 +34,12 @@ const RIDGE: f64 = 6.0;
 pub struct Args {
     /// The task: vfx, simcam, low_quality, rotation
     task: String,
-    /// What `validate --scores` wrote: the network's word on clips that it never saw
+    /// What `validate --scores` wrote; without it, the rule is fitted to the cache's signals alone
     #[arg(long)]
     scores: Option<PathBuf>,
-    /// Folder that `generate` filled. With `--scores`, the signals' part is fitted on its clips for training, and what
-    /// weight it has beside the network on the scored ones; without, the rule is fitted to signals alone
-    #[arg(long)]
-    cache: Option<PathBuf>,
-    /// Signals that the rule may use [default: all]
-    #[arg(long, value_delimiter = ',')]
-    only: Vec<String>,
+    /// Folder that `generate` filled, for rules without a network
+    #[arg(long, default_value = "cache")]
+    cache: PathBuf,
     /// Signals that the rule may use at most; the best are kept
     #[arg(long, default_value_t = 14)]
     signals: usize,
@@ -75,50 +71,50 @@ struct Clip {
     values: Vec<f64>,
 }
 
-/// Clips, and what their values are called.
-struct Table {
-    names: Vec<String>,
-    clips: Vec<Clip>,
-}
-
 /// Runs `fit-combine`.
 pub fn run(args: &Args) -> Result<(), Error> {
-    let with_network = match &args.scores {
-        Some(path) => Some(from_scores(path, &args.task)?.only(&args.only)?),
-        None => None,
+    let (names, clips) = match &args.scores {
+        Some(path) => from_scores(path, &args.task)?,
+        None => from_cache(&args.cache, &args.task)?,
     };
-    let signals = match (&args.cache, &with_network) {
-        (Some(cache), None) => Some(from_cache(cache, &args.task, &[Split::Train, Split::Val])?),
-        (Some(cache), Some(_)) => Some(from_cache(cache, &args.task, &[Split::Train])?),
-        (None, _) => None,
-    };
-    let signals = match signals {
-        Some(table) => Some(table.only(&args.only)?),
-        None => None,
-    };
+    let defects = clips.iter().filter(|clip| clip.is_defect).count();
+    if defects < 50 || clips.len() - defects < 50 {
+        return Err(Error::Usage(format!(
+            "{} clips with `{}` and {} without: too few to fit a rule on",
+            defects,
+            args.task,
+            clips.len() - defects
+        )));
+    }
+    println!(
+        "{}: {} clips, {defects} with the defect",
+        args.task,
+        clips.len()
+    );
+    alone(&names, &clips);
+    let all: Vec<usize> = (0..names.len()).collect();
+    let kept = best_inputs(&clips, &all, &names, args.signals);
+    let mut best: Option<(f64, usize)> = None;
+    for rounds in [0, 30, 60, ROUNDS] {
+        let scores = out_of_fold(&clips, &kept, rounds);
+        let area = area(&clips, &scores);
+        println!(
+            "{:<28} AUC {area:.4} on sources held out",
+            format!("linear and squares, {rounds} trees")
+        );
+        if best.is_none_or(|(most, _)| area > most + 5e-4) {
+            best = Some((area, rounds));
+        }
+    }
+    let (_, rounds) = best.unwrap_or((0.0, 0));
+    by_kind(&clips, &out_of_fold(&clips, &kept, rounds));
+    let whole: Vec<&Clip> = clips.iter().collect();
     let label = match (&args.label, &args.out) {
         (Some(label), _) => label.clone(),
         (None, Some(folder)) => ModelConfig::read(folder)?.labels.pop().unwrap_or_default(),
         (None, None) => args.task.clone(),
     };
-    let rule = match (signals, with_network) {
-        (Some(signals), Some(scored)) => {
-            let (kept, rounds) = form(&args.task, &signals, args.signals)?;
-            let whole: Vec<&Clip> = signals.clips.iter().collect();
-            let fit = Fit::of(&whole, &kept, rounds);
-            beside_network(&fit, &fit.rule(&label, &signals.names), &signals, &scored)
-        }
-        (Some(table), None) | (None, Some(table)) => {
-            let (kept, rounds) = form(&args.task, &table, args.signals)?;
-            let whole: Vec<&Clip> = table.clips.iter().collect();
-            Fit::of(&whole, &kept, rounds).rule(&label, &table.names)
-        }
-        (None, None) => {
-            return Err(Error::Usage(
-                "nothing to fit: give --scores, --cache, or both".to_owned(),
-            ));
-        }
-    };
+    let rule = Fit::of(&whole, &kept, rounds).rule(&label, &names);
     let names: Vec<&str> = rule
         .inputs
         .iter()
@@ -135,132 +131,13 @@ pub fn run(args: &Args) -> Result<(), Error> {
     Ok(())
 }
 
-/// Which inputs and how many trees do best on sources held out in turn.
-fn form(task: &str, table: &Table, most: usize) -> Result<(Vec<usize>, usize), Error> {
-    let Table { names, clips } = table;
-    let defects = clips.iter().filter(|clip| clip.is_defect).count();
-    if defects < 50 || clips.len() - defects < 50 {
-        return Err(Error::Usage(format!(
-            "{defects} clips with `{task}` and {} without: too few to fit a rule on",
-            clips.len() - defects
-        )));
-    }
-    println!("{task}: {} clips, {defects} with the defect", clips.len());
-    alone(names, clips);
-    let all: Vec<usize> = (0..names.len()).collect();
-    let kept = best_inputs(clips, &all, names, most);
-    let mut best: Option<(f64, usize)> = None;
-    for rounds in [0, 30, 60, ROUNDS] {
-        let scores = out_of_fold(clips, &kept, rounds);
-        let area = area(clips, &scores);
-        println!(
-            "{:<28} AUC {area:.4} on sources held out",
-            format!("linear and squares, {rounds} trees")
-        );
-        if best.is_none_or(|(most, _)| area > most + 5e-4) {
-            best = Some((area, rounds));
-        }
-    }
-    let (_, rounds) = best.unwrap_or((0.0, 0));
-    by_kind(clips, &out_of_fold(clips, &kept, rounds));
-    Ok((kept, rounds))
-}
-
-/// Gives the signals' rule and the network their weights on scored clips, whose sources neither was fitted on.
-fn beside_network(fit: &Fit, signals: &Rule, of: &Table, scored: &Table) -> Rule {
-    let columns: Vec<Option<usize>> = of
-        .names
-        .iter()
-        .map(|name| scored.names.iter().position(|other| other == name))
-        .collect();
-    let rows: Vec<Vec<f64>> = scored
-        .clips
-        .iter()
-        .map(|clip| {
-            let values = columns
-                .iter()
-                .map(|column| column.map_or(f64::NAN, |column| clip.values[column]));
-            let own = Clip {
-                fold: clip.fold,
-                kind: String::new(),
-                is_defect: clip.is_defect,
-                values: values.collect(),
-            };
-            vec![fit.score(&own), clip.values[0], 1.0]
-        })
-        .collect();
-    let truth: Vec<f64> = scored
-        .clips
-        .iter()
-        .map(|clip| f64::from(u8::from(clip.is_defect)))
-        .collect();
-    let weights = logistic_regression(&rows, &truth);
-    let say = |what: &str, scores: Vec<f64>| {
-        println!(
-            "{what:<28} AUC {:.4} on scored clips",
-            area(&scored.clips, &scores)
-        );
-    };
-    say("signals", rows.iter().map(|row| row[0]).collect());
-    say("network", rows.iter().map(|row| row[1]).collect());
-    say("both", rows.iter().map(|row| dot(row, &weights)).collect());
-    let mut rule = signals.clone();
-    rule.bias = rule.bias * weights[0] + weights[2];
-    for input in &mut rule.inputs {
-        input.weight *= weights[0];
-        input.square *= weights[0];
-        input.missing *= weights[0];
-    }
-    for tree in &mut rule.trees {
-        tree.leaves = tree.leaves.map(|leaf| leaf * weights[0]);
-    }
-    rule.inputs.push(Input {
-        name: NETWORK.to_owned(),
-        low: log_odds(0.0),
-        high: log_odds(1.0),
-        mean: 0.0,
-        deviation: 1.0,
-        weight: weights[1],
-        square: 0.0,
-        missing: 0.0,
-    });
-    rule
-}
-
-impl Table {
-    /// The named signals alone, and the network; all if none is named.
-    fn only(self, names: &[String]) -> Result<Self, Error> {
-        if names.is_empty() {
-            return Ok(self);
-        }
-        if let Some(wrong) = names.iter().find(|name| !self.names.contains(name)) {
-            return Err(Error::Usage(format!(
-                "there is no signal `{wrong}`; there are {}",
-                self.names.join(", ")
-            )));
-        }
-        let is_kept = |name: &String| name == NETWORK || names.contains(name);
-        let kept: Vec<usize> = (0..self.names.len())
-            .filter(|at| is_kept(&self.names[*at]))
-            .collect();
-        let clips = self.clips.into_iter().map(|clip| Clip {
-            values: kept.iter().map(|at| clip.values[*at]).collect(),
-            ..clip
-        });
-        Ok(Self {
-            clips: clips.collect(),
-            names: kept.iter().map(|at| self.names[*at].clone()).collect(),
-        })
-    }
-}
-
 /// The part that a source belongs to: what shares a photograph or a film stays together.
 fn fold(source: &str) -> u64 {
     let first = source.split('+').next().unwrap_or_default();
     Chance::of(0, "fold", fnv(first.as_bytes())).bits() % FOLDS
 }
 
-fn from_scores(path: &Path, task: &str) -> Result<Table, Error> {
+fn from_scores(path: &PathBuf, task: &str) -> Result<(Vec<String>, Vec<Clip>), Error> {
     let text = fs::read_to_string(path).map_err(Error::io("reading", path))?;
     let mut names = Vec::new();
     let mut clips = Vec::new();
@@ -289,10 +166,10 @@ fn from_scores(path: &Path, task: &str) -> Result<Table, Error> {
             values,
         });
     }
-    Ok(Table { names, clips })
+    Ok((names, clips))
 }
 
-fn from_cache(cache: &Path, task: &str, splits: &[Split]) -> Result<Table, Error> {
+fn from_cache(cache: &PathBuf, task: &str) -> Result<(Vec<String>, Vec<Clip>), Error> {
     let set = if task == "rotation" {
         "rotation"
     } else {
@@ -300,8 +177,8 @@ fn from_cache(cache: &Path, task: &str, splits: &[Split]) -> Result<Table, Error
     };
     let mut clips = Vec::new();
     let mut names = Vec::new();
-    for split in splits {
-        let Ok(dataset) = Dataset::open(cache, set, *split) else {
+    for split in [Split::Train, Split::Val] {
+        let Ok(dataset) = Dataset::open(cache, set, split) else {
             continue;
         };
         let column = dataset.task(task)?;
@@ -331,7 +208,7 @@ fn from_cache(cache: &Path, task: &str, splits: &[Split]) -> Result<Table, Error
     if names.is_empty() {
         return Err(Error::file(cache, format!("holds no clips of `{set}`")));
     }
-    Ok(Table { names, clips })
+    Ok((names, clips))
 }
 
 /// The area under the curve of these scores.
@@ -792,48 +669,5 @@ mod tests {
             let off = rule.probability(of) - logistic(fit.score(clip));
             assert!(off.abs() < 1e-3, "{off}");
         }
-    }
-
-    #[test]
-    fn beside_a_network_the_signals_keep_what_they_know() {
-        let names: Vec<String> = ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec();
-        let signals = Table {
-            names: names.clone(),
-            clips: clips(),
-        };
-        let whole: Vec<&Clip> = signals.clips.iter().collect();
-        let fit = Fit::of(&whole, &[0, 1, 2, 3, 4], 60);
-        // A network that knows half of the truth, its values before those of the signals, in another order.
-        let mut chance = Chance::new(9);
-        let scored = Table {
-            names: [NETWORK, "e", "d", "c", "b", "a"]
-                .map(str::to_owned)
-                .to_vec(),
-            clips: clips()
-                .into_iter()
-                .map(|clip| {
-                    let word = if clip.is_defect { 0.5 } else { -0.5 };
-                    let mut values = vec![word + f64::from(chance.normal())];
-                    values.extend(clip.values.iter().rev());
-                    Clip { values, ..clip }
-                })
-                .collect(),
-        };
-        let rule = beside_network(&fit, &fit.rule("bad", &names), &signals, &scored);
-        let score = |clip: &Clip| {
-            let of = |name: &str| {
-                let at = scored.names.iter().position(|other| other == name);
-                at.map(|at| clip.values[at])
-            };
-            rule.probability(of)
-        };
-        let both: Vec<f64> = scored.clips.iter().map(score).collect();
-        let network: Vec<f64> = scored.clips.iter().map(|clip| clip.values[0]).collect();
-        assert!(area(&scored.clips, &network) < 0.85);
-        assert!(area(&scored.clips, &both) > 0.97);
-        assert!(rule.inputs.iter().any(|input| input.name == NETWORK));
-        let few = scored.only(&["b".to_owned()]).expect("there");
-        assert_eq!(few.names, [NETWORK, "b"]);
-        assert!(few.only(&["z".to_owned()]).is_err());
     }
 }
