@@ -42,7 +42,7 @@ pub struct Medium {
     stream: Option<Arc<dyn Stream>>,
     whole_bytes: u64,
     survey: Arc<Mutex<Option<Arc<Survey>>>>,
-    kept: Option<Arc<dyn Any + Send + Sync>>,
+    _kept: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Medium {
@@ -55,7 +55,7 @@ impl Medium {
     /// dropped with the last of them, and removes the file.
     pub fn temporary(path: impl Into<PathBuf>, keep: Arc<dyn Any + Send + Sync>) -> Self {
         Self {
-            kept: Some(keep),
+            _kept: Some(keep),
             ..Self::file(path)
         }
     }
@@ -63,7 +63,7 @@ impl Medium {
     /// The same medium for those who want its name and no bytes of it: it does not keep a temporary file there.
     pub fn unheld(&self) -> Self {
         Self {
-            kept: None,
+            _kept: None,
             ..self.clone()
         }
     }
@@ -79,7 +79,7 @@ impl Medium {
             stream,
             whole_bytes: WHOLE_BYTES,
             survey: Arc::default(),
-            kept: None,
+            _kept: None,
         }
     }
 
