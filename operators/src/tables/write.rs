@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clipsieve_engine::operator::{OperatorError, Pace, Receipt, Row, Stores};
 use clipsieve_odps::UploadOptions;
+use serde_json::json;
 
 use super::format::extensions;
 use super::odps::{self, OdpsTarget};
@@ -93,16 +94,27 @@ pub fn create(uri: &str, writing: &Writing<'_>) -> Result<Box<dyn RowWriter>, Op
             folder.display()
         ))
     })?;
+    let waiting = match &target {
+        Target::File(_) => PathBuf::from(format!("{uri}.rows.partial")),
+        // What is not of this machine's file system has its rows in the working folder.
+        _ => PathBuf::from(format!(".clipsieve/rows-{:016x}.partial", hash(uri))),
+    };
     Ok(Box::new(Whole {
         spool,
+        waiting,
+        finished: false,
         format: format_of(uri),
         target,
     }))
 }
 
-/// A table that is written when all its rows are there.
+/// A table that is written when all its rows are there. Until then they are kept as JSON lines; a part's receipt is their
+/// length behind it.
 struct Whole {
     spool: Spool,
+    /// The file that they are kept in for later processes, if they are.
+    waiting: PathBuf,
+    finished: bool,
     format: &'static Format,
     target: Target,
 }
@@ -114,44 +126,69 @@ enum Target {
     Odps(Box<OdpsTarget>),
 }
 
-/// Its rows wait in a file without a name, which ends with the process: no later one can go on with it.
 impl RowWriter for Whole {
-    fn resumes(&self) -> bool {
-        false
-    }
-
-    fn resume(&mut self, _: &[Receipt]) -> io::Result<()> {
-        let why = "only a table of JSON lines on this machine can be continued";
-        Err(io::Error::new(io::ErrorKind::Unsupported, why))
+    fn resume(&mut self, receipts: &[Receipt]) -> io::Result<()> {
+        self.spool.resume(&self.waiting, length_in(receipts)?)
     }
 
     fn publish(&mut self, _: u64, rows: &[Cow<'_, Row>]) -> io::Result<Receipt> {
         self.spool.add(rows)?;
-        Ok(Receipt::Null)
+        Ok(json!({ "bytes": self.spool.bytes() }))
     }
 
     fn finish(&mut self, _: &[Receipt]) -> io::Result<String> {
-        match &mut self.target {
+        let told = match &mut self.target {
             Target::File(output) => {
                 output.start_over()?;
                 let mut buffer = BufWriter::with_capacity(1 << 18, &mut *output);
                 (self.format.write)(&mut self.spool, &mut buffer)?;
                 buffer.flush()?;
                 drop(buffer);
-                output.finish()
+                output.finish()?
             }
             Target::Stored(store, path) => {
                 let mut output = store
                     .create(path, "application/octet-stream")
                     .map_err(io::Error::other)?;
                 (self.format.write)(&mut self.spool, &mut output)?;
-                output.finish().map_err(io::Error::other)
+                output.finish().map_err(io::Error::other)?
             }
             Target::Odps(target) => target
                 .write(&mut self.spool)
-                .map_err(|error| io::Error::other(error.full_message())),
+                .map_err(|error| io::Error::other(error.full_message()))?,
+        };
+        self.finished = true;
+        Ok(told)
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        // Not in `finish`: until the ledger knows, a later process may have to finish again.
+        if self.finished || self.spool.bytes() == 0 {
+            self.spool.remove();
         }
     }
+}
+
+/// The length in the last of these receipts; 0 if there are none.
+pub(super) fn length_in(receipts: &[Receipt]) -> io::Result<u64> {
+    let Some(receipt) = receipts.last() else {
+        return Ok(0);
+    };
+    receipt["bytes"].as_u64().ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("the ledger's receipt {receipt} is not one of this table"),
+        )
+    })
+}
+
+/// FNV-1a: the same in every build, which the standard library's hash is not.
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// Checks whether a table of this URI can be written. Touches nothing.
@@ -182,7 +219,7 @@ fn format_of(uri: &str) -> &'static Format {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use clipsieve_engine::operator::Source;
-    use serde_json::{Value as Json, json};
+    use serde_json::Value as Json;
 
     use super::super::Reading;
     use super::*;
