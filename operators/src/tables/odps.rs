@@ -129,16 +129,18 @@ fn operator_error(error: Error) -> OperatorError {
 /// A session lasts a day, and videos take longer. So the rows are fetched as fast as they come, by a thread of their own,
 /// into a temporary file of JSON lines, and handed on from there.
 pub struct OdpsReader {
+    /// What the thread needs; it is started when the first row is asked for.
+    waiting: Option<(Service, Download, File)>,
     lines: BufReader<File>,
     /// How many rows more there are in the file; no more will come once it is closed.
-    fetched: Receiver<Result<u64, OperatorError>>,
+    fetched: Option<Receiver<Result<u64, OperatorError>>>,
     ready: u64,
     rows: u64,
     line: Vec<u8>,
 }
 
 impl OdpsReader {
-    /// Opens a session, and fetches at most `limit` rows into a file in `folder`.
+    /// Opens a session, of which at most `limit` rows will be fetched into a file in `folder`.
     ///
     /// # Errors
     /// `Config` if the table or its partition is not there, may not be read, or has a column that no row can hold.
@@ -166,8 +168,23 @@ impl OdpsReader {
         };
         let file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
         let lines = file.reopen().map_err(failed)?;
-        // Both have it open; it needs no name any longer.
-        let file = file.into_file();
+        Ok(Self {
+            // Both have it open; it needs no name any longer.
+            waiting: Some((service, download, file.into_file())),
+            lines: BufReader::with_capacity(1 << 18, lines),
+            fetched: None,
+            ready: 0,
+            rows,
+            line: Vec::new(),
+        })
+    }
+
+    /// Starts the thread that fetches.
+    fn start(
+        &self,
+        (service, download, file): (Service, Download, File),
+    ) -> Result<Receiver<Result<u64, OperatorError>>, OperatorError> {
+        let rows = self.rows;
         let (sender, fetched) = channel();
         std::thread::Builder::new()
             .name("odps".to_owned())
@@ -180,14 +197,8 @@ impl OdpsReader {
                     let _ = sender.send(Err(error));
                 }
             })
-            .map_err(failed)?;
-        Ok(Self {
-            lines: BufReader::with_capacity(1 << 18, lines),
-            fetched,
-            ready: 0,
-            rows,
-            line: Vec::new(),
-        })
+            .map_err(|error| OperatorError::temporary(format!("no thread can be had: {error}")))?;
+        Ok(fetched)
     }
 }
 
@@ -231,10 +242,13 @@ fn fetch(
 
 impl Source for OdpsReader {
     fn next_row(&mut self) -> Result<Option<SourceRow>, OperatorError> {
+        if let Some(waiting) = self.waiting.take() {
+            self.fetched = Some(self.start(waiting)?);
+        }
         while self.ready == 0 {
-            match self.fetched.recv() {
-                Ok(fetched) => self.ready += fetched?,
-                Err(_) => return Ok(None),
+            match self.fetched.as_ref().map(Receiver::recv) {
+                Some(Ok(fetched)) => self.ready += fetched?,
+                Some(Err(_)) | None => return Ok(None),
             }
         }
         self.ready -= 1;
@@ -254,6 +268,11 @@ impl Source for OdpsReader {
 
     fn total_rows(&self) -> Option<u64> {
         Some(self.rows)
+    }
+
+    /// All that a session tells of the rows is how many there are.
+    fn fingerprint(&self) -> Option<String> {
+        Some(format!("{} rows", self.rows))
     }
 }
 
