@@ -1,6 +1,6 @@
 //! Tables of ODPS: `odps://project/table/ds=20250115`.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
@@ -339,17 +339,40 @@ impl OdpsTarget {
 
     /// Sends all rows and commits them at once. Returns where they are, for people.
     ///
+    /// `note` is a file in which the session stands from before the commit: a process that is killed there is followed by
+    /// one that does all of this again, and must not add the rows a second time.
+    ///
     /// # Errors
     /// What the server answered; nothing of the rows is visible then.
-    pub fn write(&self, spool: &mut Spool) -> Result<String, OperatorError> {
+    pub fn write(&self, spool: &mut Spool, note: &Path) -> Result<String, OperatorError> {
+        let table = &self.service.table;
+        if self.was_committed(note)? {
+            return Ok(table.to_string());
+        }
+        let Service {
+            runtime, client, ..
+        } = &self.service;
+        let open = Upload::open(client, table, self.options);
+        let upload = runtime.block_on(open).map_err(operator_error)?;
+        let blocks = self.send(&upload, spool)?;
+        let noted = fs::write(note, format!("{} {blocks}\n", upload.id()));
+        noted.map_err(|error| {
+            OperatorError::temporary(format!("cannot write {}: {error}", note.display()))
+        })?;
+        runtime
+            .block_on(upload.commit(client, blocks))
+            .map_err(operator_error)?;
+        Ok(table.to_string())
+    }
+
+    /// Sends all rows in blocks. Returns how many there are.
+    fn send(&self, upload: &Upload, spool: &mut Spool) -> Result<u64, OperatorError> {
         let Service {
             runtime,
             client,
             table,
             ..
         } = &self.service;
-        let open = Upload::open(client, table, self.options);
-        let upload = runtime.block_on(open).map_err(operator_error)?;
         let mut blocks = 0;
         let mut batches: Vec<RecordBatch> = Vec::new();
         let mut bytes = 0;
@@ -375,10 +398,40 @@ impl OdpsTarget {
         if !batches.is_empty() {
             send(&mut batches)?;
         }
-        runtime
-            .block_on(upload.commit(client, blocks))
-            .map_err(operator_error)?;
-        Ok(table.to_string())
+        Ok(blocks)
+    }
+
+    /// Whether an earlier process committed these rows, or could have: it is done now then.
+    fn was_committed(&self, note: &Path) -> Result<bool, OperatorError> {
+        let Ok(noted) = fs::read_to_string(note) else {
+            return Ok(false);
+        };
+        let Some((id, blocks)) = noted.trim().split_once(' ') else {
+            return Ok(false);
+        };
+        let Ok(blocks) = blocks.parse() else {
+            return Ok(false);
+        };
+        let Service {
+            runtime,
+            client,
+            table,
+            ..
+        } = &self.service;
+        let done = runtime.block_on(async {
+            let upload = Upload::resume(client, table, id).await?;
+            upload.commit(client, blocks).await
+        });
+        match done {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_temporary() => Err(operator_error(error)),
+            // Rows that replace others may come twice.
+            Err(_) if self.options.overwrite => Ok(false),
+            Err(error) => Err(OperatorError::config(format!(
+                "{table}: an earlier process ended while it committed session {id}, and what became of it cannot be told any more ({error}); look whether the rows are there; if not, remove {} to send them again",
+                note.display()
+            ))),
+        }
     }
 }
 

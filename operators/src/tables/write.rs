@@ -116,6 +116,13 @@ enum Target {
 
 impl RowWriter for Whole {
     fn resume(&mut self, receipts: &[Receipt]) -> io::Result<()> {
+        if receipts.is_empty() {
+            // What was uploaded before was other rows.
+            match fs::remove_file(self.note()) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
         self.rows.resume(receipts)
     }
 
@@ -136,7 +143,7 @@ impl RowWriter for Whole {
                 (format.write)(&mut spool, &mut output)?;
                 output.finish().map_err(io::Error::other)?
             }
-            Target::Odps(target) => target.write(&mut spool).map_err(|error| {
+            Target::Odps(target) => target.write(&mut spool, &self.note()).map_err(|error| {
                 let kind = match error.kind {
                     ErrorKind::Temporary => io::ErrorKind::Other,
                     _ => io::ErrorKind::InvalidData,
@@ -149,11 +156,19 @@ impl RowWriter for Whole {
     }
 }
 
+impl Whole {
+    /// Where an upload stands that may have been committed.
+    fn note(&self) -> PathBuf {
+        self.waiting.with_extension("upload")
+    }
+}
+
 /// The rows are let go only here: a process that ends right after `finish` may be asked to do it once more.
 impl Drop for Whole {
     fn drop(&mut self) {
         if self.finished {
             let _ = fs::remove_file(&self.waiting);
+            let _ = fs::remove_file(self.note());
             // Only if nothing else waits there.
             if let Some(folder) = self.waiting.parent().filter(|path| path.ends_with(WAITING)) {
                 let _ = fs::remove_dir(folder);
