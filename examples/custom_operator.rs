@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clipsieve_engine::operator::{
     BuildContext, Call, Executor, Fallback, Operator, OperatorError, OperatorSpec, Outcome,
-    ParamSpec, ParamType, Ports, Signature, Transform, Value,
+    ParamSpec, ParamType, Planner, Ports, Signature, Transform, Value,
 };
 use clipsieve_operators::kinds::{CLIP, VERDICT, Verdict};
 use clipsieve_operators::media::Clip;
@@ -44,6 +44,7 @@ static COLOURFUL: OperatorSpec = OperatorSpec {
     concurrency: 0,
     check: None,
     demand: None,
+    planner: Planner::NONE,
     build,
 };
 

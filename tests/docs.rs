@@ -11,8 +11,8 @@ use std::{env, fs};
 
 use clipsieve_engine::compile::{Compiled, Machine, Options, Source, compile};
 use clipsieve_engine::operator::{
-    Executor, Fallback, Model, OperatorError, OperatorSpec, ParamSpec, ParamType, Ports, Registry,
-    Signature,
+    Executor, Fallback, Model, OperatorError, OperatorSpec, ParamSpec, ParamType, Planner, Ports,
+    Registry, Signature,
 };
 use clipsieve_engine::pipeline::{Code, format};
 use clipsieve_engine::plan::render::{Format, logical, physical};
@@ -63,6 +63,7 @@ static COLOURFUL: OperatorSpec = OperatorSpec {
     concurrency: 0,
     check: None,
     demand: None,
+    planner: Planner::NONE,
     build: |_| Err(OperatorError::config("a stand-in is never run")),
 };
 

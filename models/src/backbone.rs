@@ -17,6 +17,7 @@ use crate::error::{ModelError, Result};
 use crate::frames::{dimensions, upload};
 use crate::parameters::{Parameters, Scope};
 use crate::preprocess::Preprocess;
+use crate::streams;
 use crate::vjepa2::{Encoder, VJepa2Config};
 use crate::weights::{Weights, hex};
 
@@ -35,6 +36,24 @@ impl Features {
     /// How many clips these are the features of.
     pub fn clips(&self) -> usize {
         self.tokens.size().first().map_or(0, |&n| n as usize)
+    }
+
+    /// Those of some of the clips, in the order in which they are named.
+    ///
+    /// # Errors
+    /// When a clip is named that is not there; [`ModelError::OutOfMemory`].
+    pub fn of_clips(&self, clips: &[usize]) -> Result<Features> {
+        if clips.iter().copied().eq(0..self.clips()) {
+            return Ok(Features {
+                tokens: self.tokens.shallow_clone(),
+            });
+        }
+        let _no_grad = no_grad_guard();
+        let clips: Vec<i64> = clips.iter().map(|&clip| clip as i64).collect();
+        let index = Tensor::f_from_slice(&clips)?.f_to(self.tokens.device())?;
+        Ok(Features {
+            tokens: self.tokens.f_index_select(0, &index)?,
+        })
     }
 }
 
@@ -129,6 +148,7 @@ impl Backbone {
     /// [`ModelError::Input`] when there is no clip, a clip is empty, clips differ in length, or a frame is not `size` x
     /// `size` x 3; [`ModelError::OutOfMemory`].
     pub fn features(&self, clips: &[Clip<'_, '_>]) -> Result<Features> {
+        streams::enter(&self.device);
         let _no_grad = no_grad_guard();
         let tokens = self.tokens(&self.normalised(clips)?)?;
         Ok(Features { tokens })

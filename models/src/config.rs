@@ -154,6 +154,38 @@ impl ModelConfig {
         }
     }
 
+    /// Of [`ModelConfig::flops`], those of the backbone that models may share; none for a detector.
+    pub fn backbone_flops(&self, frames: usize) -> u64 {
+        match &self.network {
+            Network::VJepa2 { config, .. } => config.encoder_flops(frames),
+            Network::Yolov8(_) => 0,
+        }
+    }
+
+    /// Numbers in the weights that are used, from the sizes alone; none for a detector, whose file says.
+    pub fn parameters(&self) -> u64 {
+        match &self.network {
+            Network::VJepa2 { config, head, .. } => {
+                let last = (config.hidden as u64 + 1) * self.labels.len() as u64;
+                match head {
+                    HeadKind::Attentive => {
+                        config.encoder_parameters() + config.pooler_parameters() + last
+                    }
+                    HeadKind::Linear => config.encoder_parameters() + last,
+                }
+            }
+            Network::Yolov8(_) => 0,
+        }
+    }
+
+    /// Of [`ModelConfig::parameters`], those of the backbone that models may share.
+    pub fn backbone_parameters(&self) -> u64 {
+        match &self.network {
+            Network::VJepa2 { config, .. } => config.encoder_parameters(),
+            Network::Yolov8(_) => 0,
+        }
+    }
+
     pub(crate) fn wrong_task(&self, wanted: &'static str) -> ModelError {
         ModelError::WrongTask {
             dir: self.dir.clone(),

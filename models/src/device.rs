@@ -4,6 +4,7 @@
 //! same libtorch build is opened with its symbols global before libtorch is first asked about CUDA; once asked without
 //! it, libtorch goes on saying that there is none. So the library is opened here, once, and never for `cpu`.
 
+use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int};
 use std::str::FromStr;
 use std::sync::{Once, OnceLock};
@@ -211,15 +212,32 @@ impl std::fmt::Display for Precision {
     }
 }
 
-/// Sets how many CPU threads one libtorch operation may use (at least 1), in the whole process.
+/// Sets how many CPU threads a libtorch operation that *this* thread starts may use, itself included (at least 1).
 ///
-/// To be called before the first model is run: a thread that has already run one keeps the number it started with.
-/// Operations are never run beside one another inside a model, so the pool for that is kept to one thread.
+/// libtorch's threads are OpenMP's: `at::set_num_threads` sets the number for the thread that calls it, and for threads
+/// that have not started an operation yet. So whoever runs a model says so on the thread that runs it, before it does;
+/// saying the same again costs nothing. Operations are never run beside one another inside a model, so the pool for that
+/// is kept to one thread.
 pub fn set_threads(threads: usize) {
     static INTER_OP: Once = Once::new();
+    thread_local!(static SET: Cell<usize> = const { Cell::new(0) });
     // libtorch allows this one call only once in a process.
     INTER_OP.call_once(|| tch::set_num_interop_threads(1));
-    tch::set_num_threads(i32::try_from(threads.max(1)).unwrap_or(i32::MAX));
+    let threads = threads.max(1);
+    if SET.replace(threads) != threads {
+        tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
+    }
+}
+
+/// Gives memory that was freed, and is kept for reuse, back to the machine. On the CPU that is what the C library keeps; on
+/// a GPU nothing is done: libtorch's C interface has no way to, and its allocator does it by itself before it says that
+/// memory is out.
+pub fn clear_cache(device: &Device) {
+    #[cfg(target_env = "gnu")]
+    if !device.is_cuda() {
+        // SAFETY: the function only touches the allocator, which is its own to lock.
+        unsafe { libc::malloc_trim(0) };
+    }
 }
 
 /// The number of CUDA devices, at least one; or why there are none.
@@ -369,15 +387,21 @@ mod tests {
     }
 
     #[test]
-    fn threads_may_be_set_again() {
-        let before = tch::get_num_threads();
+    fn each_thread_has_its_own_number_of_threads() {
         set_threads(0);
         assert_eq!(tch::get_num_threads(), 1);
-        set_threads(usize::try_from(before).unwrap());
+        std::thread::spawn(|| {
+            set_threads(3);
+            assert_eq!(tch::get_num_threads(), 3);
+        })
+        .join()
+        .unwrap();
         assert_eq!(
             (tch::get_num_threads(), tch::get_num_interop_threads()),
-            (before, 1)
+            (1, 1)
         );
+        set_threads(2);
+        assert_eq!(tch::get_num_threads(), 2);
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub(crate) fn upload<'f, 'p: 'f>(
     device: tch::Device,
 ) -> Result<Tensor> {
     let shape = [count as i64, height as i64, width as i64, 3];
-    let tensor = Tensor::f_zeros(shape, (Kind::Uint8, tch::Device::Cpu))?;
+    let tensor = Tensor::f_empty(shape, (Kind::Uint8, tch::Device::Cpu))?;
     // SAFETY: the tensor was made a line above: contiguous, on the CPU, of so many bytes, and nobody else has it.
     let mut bytes = unsafe {
         let start = tensor.data_ptr().cast::<u8>();
@@ -38,7 +38,12 @@ pub(crate) fn upload<'f, 'p: 'f>(
             "found {filled} frames where {count} were said to come"
         )));
     }
-    Ok(tensor.f_to(device)?)
+    if !device.is_cuda() {
+        return Ok(tensor);
+    }
+    // From pinned memory the copy runs beside what other streams compute; this one goes on when it is there.
+    let pinned = tensor.f_pin_memory(device)?;
+    Ok(pinned.f_to_device_(device, Kind::Uint8, true, false)?)
 }
 
 /// A frame's size as it is shown in messages.

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use clipsieve_engine::operator::{
     Answer, BuildContext, Document, Executor, Failure, Finding, Gather, Item, Operator,
-    OperatorError, OperatorSpec, PortKind, Ports, Setting, Value,
+    OperatorError, OperatorSpec, Planner, PortKind, Ports, Setting, Value,
 };
 use serde_json::{Map, Value as Json, json};
 
@@ -41,6 +41,7 @@ the video was taken from. `avg_cost` is the time in seconds from the row's entry
     concurrency: 0,
     check: Some(check),
     demand: None,
+    planner: Planner::NONE,
     build,
 };
 

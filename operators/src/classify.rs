@@ -1,19 +1,21 @@
 //! `classify`: a model's verdict over a clip, or over each window.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clipsieve_engine::operator::{
-    BuildContext, Call, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec,
-    Outcome, ParamSpec, ParamType, Ports, Setting, Signature, Transform, Value, Wish,
+    Batched, BuildContext, Call, Common, Cost, Executor, Fallback, Finding, Operator,
+    OperatorError, OperatorSpec, Outcome, ParamSpec, ParamType, Planner, Ports, RowKey, Setting,
+    Signature, Unit, Value, Wish,
 };
-use clipsieve_models::{Classifier, Pool};
-use ndarray::{Array3, ArrayView3};
+use clipsieve_models::Precision;
 use serde_json::{Map, Value as Json, json};
 
+use crate::backbones::{self, Backbones, ClipWork, Heads, Pace, Scores};
 use crate::demand::ClipWish;
 use crate::kinds::{CLIP, CLIPS, Clips, VERDICT, Verdict, rounded};
 use crate::media::Clip;
-use crate::model_files::{self, PRECISION_PARAM};
+use crate::model_files::{self, PRECISION_PARAM, pool_error};
 
 /// The `classify` operator.
 pub const CLASSIFY: OperatorSpec = OperatorSpec {
@@ -24,8 +26,11 @@ Runs a video classifier (a V-JEPA 2 encoder with a linear or an attentive head) 
 video, and writes the softmax probability of each label, the most probable label, and its probability.
 
 A model is a folder with `config.json` and `model.safetensors`; a Hugging Face `VJEPA2ForVideoClassification` checkpoint \
-works as it is. Frame size and number come from its configuration unless the sampler says otherwise. The stage owns a pool \
-of instances that share one copy of the weights.",
+works as it is. Frame size and number come from its configuration unless the sampler says otherwise.
+
+Stages whose models have the same backbone (the same weights, wherever they lie) have it in common: its weights are in a \
+process once, clips of all of them stand in one line before its instances, and a clip that several stages judge goes through \
+the backbone once and then through the head of each. What a stage says is what it would say alone.",
     example: "vfx: { op: classify, from: clip, with: { model: vfx } }",
     ports: Ports::Fixed(&[
         Signature { inputs: &[CLIP], output: Some(VERDICT) },
@@ -50,15 +55,40 @@ of instances that share one copy of the weights.",
             name: "batch",
             ty: ParamType::Int { min: 1, max: 256 },
             fallback: Fallback::Is("4"),
-            unit: Some("windows"),
-            doc: "Windows that go through the model together.",
+            unit: Some("clips"),
+            doc: "Most clips that go through the model together: windows of one video first, then those of the next.",
+        },
+        ParamSpec {
+            name: "max_wait",
+            ty: ParamType::Duration,
+            fallback: Fallback::Is("5ms"),
+            unit: None,
+            doc: "How long a clip waits for others while an instance is free, if the batch is not full. On the CPU none waits.",
         },
         PRECISION_PARAM,
+        ParamSpec {
+            name: "clear_cache_every",
+            ty: ParamType::Int { min: 0, max: 1_000_000_000 },
+            fallback: Fallback::Is("0"),
+            unit: Some("clips"),
+            doc: "Gives memory that was freed, and is kept for reuse, back to the machine after so many clips; 0 never does. On a GPU libtorch decides that by itself.",
+        },
     ],
     executor: Executor::Device,
     concurrency: 0,
     check: Some(check),
     demand: Some(demand),
+    planner: Planner {
+        row_key: Some(row_key),
+        serves_each: false,
+        cost: Some(cost),
+        common: Some(Common {
+            part: "head",
+            pass: "backbone pass",
+            identity,
+            build: build_parts,
+        }),
+    },
     build,
 };
 
@@ -90,64 +120,181 @@ fn demand(setting: &Setting<'_>, _: &[Wish]) -> Result<Option<Json>, Finding> {
     Ok(Some(serde_json::to_value(wish).unwrap_or_default()))
 }
 
+/// The key of a stage's verdict.
+fn row_key(setting: &Setting<'_>) -> Option<RowKey> {
+    Some(RowKey {
+        key: keys(setting).0,
+        param: Some("key"),
+    })
+}
+
+/// The key of the verdict, and the one that a window's own verdict has.
+fn keys(setting: &Setting<'_>) -> (String, String) {
+    let inner = format!("{}_filter", setting.params.text("model"));
+    let own = setting.params.opt_text("key").map(str::to_string);
+    let key = own.unwrap_or_else(|| match setting.inputs {
+        [CLIPS] => format!("seg_{inner}"),
+        _ => inner.clone(),
+    });
+    (key, inner)
+}
+
+fn cost(setting: &Setting<'_>) -> Option<Cost> {
+    let facts = &setting.models.get(setting.params.text("model"))?.facts;
+    let number = |field: &str| facts.get(field).and_then(Json::as_f64);
+    let count = |field: &str, unit: f64| Some((number(field)? * unit) as u64);
+    let precision: Precision = setting.params.text("precision").parse().ok()?;
+    let bytes = precision.bytes() as u64;
+    let size = number("size")? as u64;
+    Some(Cost {
+        unit: "clip",
+        flop: count("gflop_per_clip", 1e9)?,
+        common_flop: count("backbone_gflop_per_clip", 1e9)?,
+        weight_bytes: count("parameters_m", 1e6)? * bytes,
+        common_weight_bytes: count("backbone_parameters_m", 1e6)? * bytes,
+        input_bytes: number("frames")? as u64 * size * size * 3,
+    })
+}
+
+/// Stages have a backbone in common if its content is the same, and they run it in the same way.
+fn identity(setting: &Setting<'_>) -> Result<Option<Json>, Finding> {
+    let params = setting.params;
+    let backbone = model_files::backbone_name(setting.models, params.text("model"));
+    Ok(backbone.map(|backbone| {
+        json!({
+            "backbone": backbone,
+            "precision": params.text("precision"),
+            "batch": params.int("batch"),
+            "max_wait": params.duration("max_wait").as_secs_f64(),
+            "clear_cache_every": params.int("clear_cache_every"),
+        })
+    }))
+}
+
 fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
-    let params = context.setting.params;
-    let name = params.text("model");
-    let inner_key = format!("{name}_filter");
-    let key = params.opt_text("key").map_or_else(
-        || {
-            if context.setting.inputs == [CLIPS] {
-                format!("seg_{inner_key}")
-            } else {
-                inner_key.clone()
-            }
-        },
-        str::to_string,
-    );
-    let pool = model_files::pool(context, name, Classifier::load, Classifier::instance)?;
-    Ok(Operator::Transform(Box::new(Classify {
-        pool,
-        key,
-        inner_key,
+    assemble(std::slice::from_ref(context), false)
+}
+
+fn build_parts(contexts: &[BuildContext<'_>]) -> Result<Operator, OperatorError> {
+    assemble(contexts, true)
+}
+
+fn assemble(contexts: &[BuildContext<'_>], in_parts: bool) -> Result<Operator, OperatorError> {
+    let first = contexts
+        .first()
+        .ok_or_else(|| OperatorError::internal("a stage without a context"))?;
+    let params = first.setting.params;
+    let pace = Pace {
         batch: params.int("batch") as usize,
-        acquire_timeout: context.placement.acquire_timeout,
-    })))
+        max_wait: params.duration("max_wait"),
+        clear_cache_every: params.int("clear_cache_every") as u64,
+    };
+    let backbones = Backbones::of_stage(first, params.text("model"), pace)?;
+    let mut heads: Vec<Arc<Heads>> = Vec::new();
+    let mut judges = Vec::with_capacity(contexts.len());
+    for context in contexts {
+        let own = backbones::heads(context, context.setting.params.text("model"))?;
+        // Stages that judge by the same head have its scores in common too.
+        let known = heads.iter().position(|head| Arc::ptr_eq(head, &own));
+        let head = known.unwrap_or(heads.len());
+        let labels = {
+            let instance = own.acquire(Duration::ZERO).map_err(pool_error)?;
+            instance.labels().to_vec()
+        };
+        if known.is_none() {
+            heads.push(own);
+        }
+        let (key, inner_key) = keys(&context.setting);
+        judges.push(Judge {
+            key,
+            inner_key,
+            labels,
+            head,
+        });
+    }
+    let classify = Classify {
+        heads: heads.into(),
+        judges,
+        in_parts,
+    };
+    Ok(Operator::Batched(Box::new(classify), backbones))
 }
 
 struct Classify {
-    pool: Pool<Classifier>,
-    key: String,
-    inner_key: String,
-    batch: usize,
-    acquire_timeout: Duration,
+    heads: Arc<[Arc<Heads>]>,
+    judges: Vec<Judge>,
+    in_parts: bool,
 }
 
-impl Classify {
-    /// What the row says of each clip: `{"result": {label: probability}, "label", "prob"}`.
-    fn judge(&self, call: &Call, clips: &[Clip]) -> Result<Vec<Json>, OperatorError> {
-        let patience = model_files::patience(call, self.acquire_timeout);
-        let classifier = self
-            .pool
-            .acquire(patience)
-            .map_err(model_files::pool_error)?;
-        let mut said = Vec::with_capacity(clips.len());
-        for batch in clips.chunks(self.batch) {
-            model_files::check_deadline(call)?;
-            let views: Vec<Vec<ArrayView3<'_, u8>>> = batch
-                .iter()
-                .map(|clip| clip.frames.iter().map(|frame| frame.view()).collect())
-                .collect();
-            let clips: Vec<_> = views.iter().map(Vec::as_slice).collect();
-            let scores = classifier
-                .scores(&clips)
-                .map_err(model_files::model_error)?;
-            said.extend(
-                scores
-                    .iter()
-                    .map(|scores| verdict_of(classifier.labels(), scores)),
-            );
+/// One stage of the file.
+struct Judge {
+    key: String,
+    inner_key: String,
+    labels: Vec<String>,
+    /// Which of the heads is its own.
+    head: usize,
+}
+
+impl Batched for Classify {
+    fn cut(&self, _: &Call, inputs: &[Value]) -> Result<Vec<Unit>, OperatorError> {
+        let unit = |index: usize, clip: &Clip| Unit {
+            shape: clip.frames.len() as u64,
+            work: Value::new(ClipWork {
+                input: inputs[0].clone(),
+                index,
+                heads: Arc::clone(&self.heads),
+            }),
+        };
+        if inputs[0].is::<Clip>() {
+            return Ok(vec![unit(0, inputs[0].get()?)]);
         }
-        Ok(said)
+        let Clips(clips) = inputs[0].get()?;
+        let clips = clips.iter().enumerate();
+        Ok(clips.map(|(index, clip)| unit(index, clip)).collect())
+    }
+
+    fn join(
+        &self,
+        _: &Call,
+        inputs: &[Value],
+        answers: Vec<Value>,
+    ) -> Result<Outcome, OperatorError> {
+        let scores: Vec<&Scores> = answers.iter().map(Value::get).collect::<Result<_, _>>()?;
+        let mut said = self
+            .judges
+            .iter()
+            .map(|judge| judge.say(&inputs[0], &scores));
+        if self.in_parts {
+            return Ok(Outcome::Parts(said.collect()));
+        }
+        said.next()
+            .unwrap_or_else(|| Err(OperatorError::internal("a stage without a judge")))
+    }
+}
+
+impl Judge {
+    /// The stage's answer from the scores of all clips.
+    fn say(&self, input: &Value, scores: &[&Scores]) -> Result<Outcome, OperatorError> {
+        let mut verdicts = Vec::with_capacity(scores.len());
+        for Scores(heads) in scores {
+            let own = heads.get(self.head);
+            let own = own.ok_or_else(|| OperatorError::internal("a head gave no answer"))?;
+            let own = own
+                .as_ref()
+                .map_err(|(kind, message)| OperatorError::new(*kind, message))?;
+            verdicts.push(verdict_of(&self.labels, own));
+        }
+        if input.is::<Clip>() {
+            let Some(Json::Object(body)) = verdicts.pop() else {
+                return Err(OperatorError::internal("the model gave no verdict"));
+            };
+            let key = self.key.clone();
+            return Ok(Outcome::value(Verdict { key, body }));
+        }
+        let Clips(clips) = input.get()?;
+        let windows = clips.iter().zip(verdicts);
+        let verdict = Verdict::of_segments(self.key.clone(), &self.inner_key, windows);
+        Ok(Outcome::value(verdict))
     }
 }
 
@@ -165,40 +312,4 @@ fn verdict_of(labels: &[String], scores: &[f32]) -> Json {
         "label": best.and_then(|(index, _)| labels.get(index)),
         "prob": best.map(|(_, score)| prob(*score)),
     })
-}
-
-impl Transform for Classify {
-    fn warm_up(&self) -> Result<(), OperatorError> {
-        let classifier = self
-            .pool
-            .acquire(self.acquire_timeout)
-            .map_err(model_files::pool_error)?;
-        let shape = classifier.preprocess();
-        let frame = Array3::zeros((shape.size, shape.size, 3));
-        classifier
-            .scores(&[&vec![frame.view(); shape.frames]])
-            .map_err(model_files::model_error)?;
-        Ok(())
-    }
-
-    fn apply(&self, call: &Call, inputs: &[Value]) -> Result<Outcome, OperatorError> {
-        if inputs[0].is::<Clip>() {
-            let clip: &Clip = inputs[0].get()?;
-            let said = self.judge(call, std::slice::from_ref(clip))?.pop();
-            let Some(Json::Object(body)) = said else {
-                return Err(OperatorError::internal("the model gave no verdict"));
-            };
-            return Ok(Outcome::value(Verdict {
-                key: self.key.clone(),
-                body,
-            }));
-        }
-        let Clips(clips) = inputs[0].get()?;
-        let said = self.judge(call, clips)?;
-        Ok(Outcome::value(Verdict::of_segments(
-            self.key.clone(),
-            &self.inner_key,
-            clips.iter().zip(said),
-        )))
-    }
 }

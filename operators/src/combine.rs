@@ -2,7 +2,7 @@
 
 use clipsieve_engine::operator::{
     BuildContext, Call, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec,
-    Outcome, ParamSpec, ParamType, Ports, Setting, Signature, Transform, Value, Wish,
+    Outcome, ParamSpec, ParamType, Planner, Ports, Setting, Signature, Transform, Value, Wish,
 };
 use serde_json::{Map, Value as Json, json};
 
@@ -40,6 +40,7 @@ A rule is for networks with two labels: it gives the probability of one, and the
     concurrency: 0,
     check: Some(check),
     demand: Some(demand),
+    planner: Planner::NONE,
     build,
 };
 
@@ -223,7 +224,7 @@ mod tests {
     use std::time::Duration;
 
     use clipsieve_engine::operator::{
-        Deadline, Disk, Item, Model, Models, ParamValue, Params, Placement, Row, Stores,
+        Deadline, Depot, Disk, Item, Model, Models, ParamValue, Params, Placement, Row, Stores,
     };
 
     use clipsieve_engine::observe::Tally;
@@ -254,6 +255,8 @@ mod tests {
             },
             demand: None,
             wishes: &[],
+            common: None,
+            depot: &Depot::default(),
             placement: &placement,
             scratch: Path::new(""),
             disk: &Disk::unbounded(),
@@ -271,6 +274,7 @@ mod tests {
         match operator.apply(&call, &inputs)? {
             Outcome::Value(value) => value.get::<Verdict>().cloned(),
             Outcome::Skipped(why) => panic!("skipped: {why}"),
+            Outcome::Parts(_) => panic!("it has no parts"),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clipsieve_engine::operator::{
     BuildContext, Call, Continuation, Executor, Fallback, Operator, OperatorError, OperatorSpec,
-    Outcome, ParamSpec, ParamType, Ports, Row, Signature, Transform, Value,
+    Outcome, ParamSpec, ParamType, Planner, Ports, Row, Signature, Transform, Value,
 };
 
 use tempfile::TempPath;
@@ -91,6 +91,7 @@ uploads by itself.",
     concurrency: 0,
     check: Some(check_key),
     demand: None,
+    planner: Planner::NONE,
     build,
 };
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clipsieve_engine::operator::{
     BuildContext, Call, ErrorKind, Executor, Finding, Operator, OperatorError, OperatorSpec,
-    Outcome, Ports, Setting, Signature, Transform, Value, Wish,
+    Outcome, Planner, Ports, Setting, Signature, Transform, Value, Wish,
 };
 use serde_json::Value as Json;
 use tempfile::TempPath;
@@ -42,6 +42,10 @@ the middle counts as far as it decodes; one without any frame fails.",
     concurrency: 0,
     check: None,
     demand: Some(demand),
+    planner: Planner {
+        serves_each: true,
+        ..Planner::NONE
+    },
     build,
 };
 

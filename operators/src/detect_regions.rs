@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use clipsieve_engine::operator::{
     BuildContext, Call, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec,
-    Outcome, ParamSpec, ParamType, Ports, Setting, Signature, Transform, Value,
+    Outcome, ParamSpec, ParamType, Planner, Ports, Setting, Signature, Transform, Value,
 };
-use clipsieve_models::{Detector, Pool};
+use clipsieve_models::{Detector, Pool, set_threads};
 use ndarray::{Array3, ArrayView3};
 
 use crate::kinds::{REGIONS, Region, Regions, VIDEO, Video};
@@ -75,6 +75,7 @@ out unless the detector is very sure.",
     concurrency: 0,
     check: Some(check),
     demand: None,
+    planner: Planner::NONE,
     build,
 };
 
@@ -109,18 +110,14 @@ fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
     let params = context.setting.params;
     let backends = params.texts("backends");
     let detectors = match params.opt_text("model") {
-        Some(model) if backends.contains(&"yolo") => Some(model_files::pool(
-            context,
-            model,
-            Detector::load,
-            Detector::instance,
-        )?),
+        Some(model) if backends.contains(&"yolo") => Some(detectors(context, model)?),
         _ => None,
     };
     Ok(Operator::Transform(Box::new(DetectRegions {
         signals: backends.contains(&"signals"),
         detectors,
         acquire_timeout: context.placement.acquire_timeout,
+        threads: context.placement.threads,
         request: [Request {
             span: Span::Video,
             frames: params.int("frames") as usize,
@@ -131,9 +128,27 @@ fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
     })))
 }
 
+/// The instances of a detector; other stages of the process that want the same have them too.
+fn detectors(
+    context: &BuildContext<'_>,
+    model: &str,
+) -> Result<Arc<Pool<Detector>>, OperatorError> {
+    let (device, precision) = model_files::device(context)?;
+    let folder = model_files::folder(context, model)?;
+    let count = context.placement.concurrency;
+    let (place, on) = (folder.display(), device.id());
+    let name = format!("{count} detectors of {place} in {precision} on {on}");
+    context.depot.get_or_make(&name, || {
+        let first =
+            Detector::load(folder, &device, precision).map_err(model_files::config_error)?;
+        model_files::instances(first, count, Detector::instance)
+    })
+}
+
 struct DetectRegions {
     signals: bool,
-    detectors: Option<Pool<Detector>>,
+    detectors: Option<Arc<Pool<Detector>>>,
+    threads: usize,
     acquire_timeout: Duration,
     request: [Request; 1],
     persistence: f32,
@@ -148,6 +163,7 @@ impl DetectRegions {
         pool: &Pool<Detector>,
         frames: &[Frame],
     ) -> Result<Vec<Region>, OperatorError> {
+        set_threads(self.threads);
         let patience = model_files::patience(call, self.acquire_timeout);
         let detector = pool.acquire(patience).map_err(model_files::pool_error)?;
         let Some(first) = frames.first() else {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use clipsieve_engine::observe::Tally;
 use clipsieve_engine::operator::{
     AsyncTransform, BuildContext, Call, Disk, DiskSpace, ErrorKind, Executor, Fallback, Finding,
-    Operator, OperatorError, OperatorSpec, Outcome, ParamSpec, ParamType, PortKind, Ports, Row,
-    Setting, Signature, Value,
+    Operator, OperatorError, OperatorSpec, Outcome, ParamSpec, ParamType, Planner, PortKind, Ports,
+    Row, Setting, Signature, Value,
 };
 use futures::future::BoxFuture;
 
@@ -67,6 +67,7 @@ not have it, or does not answer. The run's summary tells how many files came fro
     concurrency: 6,
     check: Some(check),
     demand: None,
+    planner: Planner::NONE,
     build,
 };
 
@@ -402,6 +403,7 @@ mod tests {
         match fetch.apply(call, &[Value::new(record(path))]).await? {
             Outcome::Value(value) => Ok(value.get::<Video>()?.clone()),
             Outcome::Skipped(why) => panic!("skipped: {why}"),
+            Outcome::Parts(_) => panic!("it has no parts"),
         }
     }
 

@@ -15,6 +15,7 @@ pub mod signals;
 pub mod stores;
 pub mod tables;
 
+mod backbones;
 mod json;
 mod model_cache;
 mod model_files;

@@ -2,7 +2,8 @@
 
 use clipsieve_engine::operator::{
     BuildContext, Call, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec,
-    Outcome, ParamSpec, ParamType, Params, Ports, Setting, Signature, Transform, Value, Wish,
+    Outcome, ParamSpec, ParamType, Params, Planner, Ports, RowKey, Setting, Signature, Transform,
+    Value, Wish,
 };
 use serde_json::{Map, Value as Json, json};
 
@@ -161,6 +162,10 @@ depend on the size at which the clip is sampled, so thresholds hold for one size
     concurrency: 0,
     check: Some(check),
     demand: None,
+    planner: Planner {
+        row_key: Some(row_key),
+        ..Planner::NONE
+    },
     build,
 };
 
@@ -296,15 +301,24 @@ fn check(setting: &Setting<'_>) -> Vec<Finding> {
     findings
 }
 
-fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
-    let params = context.setting.params;
-    let default_key = if context.setting.inputs.first() == Some(&CLIPS) {
+/// The key of a stage's verdict.
+fn row_key(setting: &Setting<'_>) -> Option<RowKey> {
+    let default = if setting.inputs.first() == Some(&CLIPS) {
         "seg_measure"
     } else {
         INNER_KEY
     };
+    let key = setting.params.opt_text("key").unwrap_or(default);
+    Some(RowKey {
+        key: key.to_owned(),
+        param: Some("key"),
+    })
+}
+
+fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
+    let params = context.setting.params;
     Ok(Operator::Transform(Box::new(Measure {
-        key: params.opt_text("key").unwrap_or(default_key).to_owned(),
+        key: row_key(&context.setting).map_or(String::new(), |own| own.key),
         signals: wanted(params, context.wishes),
         thresholds: thresholds(params),
     })))
@@ -423,7 +437,7 @@ mod tests {
 
     use clipsieve_engine::observe::Tally;
     use clipsieve_engine::operator::{
-        Deadline, Disk, Item, Models, ParamValue, Placement, PortKind, Row, Stores,
+        Deadline, Depot, Disk, Item, Models, ParamValue, Placement, PortKind, Row, Stores,
     };
     use ndarray::Array3;
 
@@ -476,6 +490,8 @@ mod tests {
                 setting,
                 demand: None,
                 wishes: &[],
+                common: None,
+                depot: &Depot::default(),
                 placement: &placement,
                 scratch: Path::new(""),
                 disk: &Disk::unbounded(),
@@ -493,6 +509,7 @@ mod tests {
         match operator.apply(&call, inputs)? {
             Outcome::Value(value) => value.get::<Verdict>().cloned(),
             Outcome::Skipped(why) => panic!("skipped: {why}"),
+            Outcome::Parts(_) => panic!("it has no parts"),
         }
     }
 

@@ -1,14 +1,16 @@
 //! What the operators that run models share: checks of model folders, pools on a device, errors.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use clipsieve_engine::operator::{
-    BuildContext, Call, ErrorKind, Fallback, Finding, Model, OperatorError, ParamSpec, ParamType,
-    Setting, Stores,
+    BuildContext, Call, ErrorKind, Fallback, Finding, Model, Models, OperatorError, ParamSpec,
+    ParamType, Setting, Stores,
 };
 use clipsieve_models::{
-    Device, DeviceChoice, ModelConfig, ModelError, Network, Pool, PoolError, Precision, set_threads,
+    Device, DeviceChoice, ModelConfig, ModelError, Network, Pool, PoolError, Precision,
 };
 use serde_json::json;
 
@@ -41,12 +43,23 @@ pub fn model(address: &str, stores: &Stores) -> Result<Model, String> {
             facts["frames"] = json!(preprocess.frames);
             facts["size"] = json!(preprocess.size);
             facts["resize_short"] = json!(preprocess.resize_short);
-            facts["gflop_per_clip"] =
-                json!(rounded(config.flops(preprocess.frames) as f64 / 1e9, 2));
+            let frames = preprocess.frames;
+            facts["gflop_per_clip"] = json!(giga(config.flops(frames)));
+            facts["backbone_gflop_per_clip"] = json!(giga(config.backbone_flops(frames)));
+            facts["parameters_m"] = json!(mega(config.parameters()));
+            facts["backbone_parameters_m"] = json!(mega(config.backbone_parameters()));
         }
         Network::Yolov8(sizes) => facts["size"] = json!(sizes.size_px),
     }
     Ok(Model { path, facts, store })
+}
+
+fn giga(count: u64) -> f64 {
+    rounded(count as f64 / 1e9, 3)
+}
+
+fn mega(count: u64) -> f64 {
+    rounded(count as f64 / 1e6, 3)
 }
 
 /// A finding if a model is not of the architecture that an operator runs.
@@ -66,46 +79,82 @@ pub fn check_architecture(
     })
 }
 
-/// A pool of instances of a model on the stage's device; the weights are loaded once and shared by all of them.
-///
-/// # Errors
-/// `Config` with what is wrong with the model or the device.
-pub fn pool<T>(
-    context: &BuildContext<'_>,
-    name: &str,
-    load: impl Fn(PathBuf, &Device, Precision) -> Result<T, ModelError>,
-    instance: impl Fn(&T) -> Result<T, ModelError>,
-) -> Result<Pool<T>, OperatorError> {
-    let model = context
-        .setting
-        .models
-        .get(name)
-        .ok_or_else(|| OperatorError::config(format!("no model is called `{name}`")))?;
-    set_threads(context.placement.threads);
-    let choice: DeviceChoice = context
-        .placement
-        .device
-        .as_deref()
-        .unwrap_or("cpu")
-        .parse()
-        .map_err(config_error)?;
-    let device = choice.resolve(0).map_err(config_error)?;
-    let precision: Precision = context
-        .setting
-        .params
-        .text("precision")
-        .parse()
-        .map_err(config_error)?;
-    let first = load(model.path.clone(), &device, precision).map_err(config_error)?;
-    let mut instances = (1..context.placement.concurrency)
-        .map(|_| instance(&first))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(config_error)?;
-    instances.push(first);
-    Pool::new(instances).map_err(pool_error)
+/// What tells the backbones of a pipeline's models apart: the hash of the content where another model could have the same
+/// one, and the place where none could. `None` if the weights cannot be read, of which whoever loads them will tell.
+pub fn backbone_name(models: &Models, name: &str) -> Option<String> {
+    let model = models.get(name)?;
+    let cost = |model: &Model| model.facts.get("backbone_parameters_m").cloned();
+    let may_have_it = |(other, there): (&String, &Model)| {
+        other != name && there.path != model.path && cost(there) == cost(model)
+    };
+    if models.iter().any(may_have_it) {
+        return hash_of(&model.path);
+    }
+    let place = model.path.canonicalize().ok()?;
+    Some(place.display().to_string())
 }
 
-fn config_error(error: ModelError) -> OperatorError {
+/// The hash of a model's backbone. Hashing reads all of it, so it is done once for each state of the folder.
+fn hash_of(folder: &Path) -> Option<String> {
+    type Stamp = (PathBuf, Vec<(u64, Option<SystemTime>)>);
+    static KNOWN: Mutex<BTreeMap<Stamp, String>> = Mutex::new(BTreeMap::new());
+    let config = ModelConfig::read(folder).ok()?;
+    let files = [Some(folder.to_path_buf()), config.backbone.clone()];
+    let files = files.iter().flatten().chain([&config.dir]);
+    let stamps = files.filter_map(|file| file.metadata().ok());
+    let stamps = stamps
+        .map(|data| (data.len(), data.modified().ok()))
+        .collect();
+    let stamp: Stamp = (folder.to_path_buf(), stamps);
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(hash) = known().get(&stamp) {
+        return Some(hash.clone());
+    }
+    let hash = config.backbone_sha256().ok()?;
+    known().insert(stamp, hash.clone());
+    Some(hash)
+}
+
+/// The folder of a model of the pipeline.
+///
+/// # Errors
+/// `Config` if there is no such model.
+pub fn folder<'a>(context: &BuildContext<'a>, name: &str) -> Result<&'a Path, OperatorError> {
+    let model = context.setting.models.get(name);
+    model
+        .map(|model| model.path.as_path())
+        .ok_or_else(|| OperatorError::config(format!("no model is called `{name}`")))
+}
+
+/// The device that a stage runs on, and the precision in which it does.
+///
+/// # Errors
+/// `Config` if the device cannot be had.
+pub fn device(context: &BuildContext<'_>) -> Result<(Device, Precision), OperatorError> {
+    let device = context.placement.device.as_deref().unwrap_or("cpu");
+    let choice: DeviceChoice = device.parse().map_err(config_error)?;
+    let device = choice.resolve(0).map_err(config_error)?;
+    let precision = context.setting.params.text("precision").parse();
+    Ok((device, precision.map_err(config_error)?))
+}
+
+/// So many instances of a model, over one copy of its weights.
+///
+/// # Errors
+/// `Config` if the device has no room for them.
+pub fn instances<T>(
+    first: T,
+    count: usize,
+    instance: impl Fn(&T) -> Result<T, ModelError>,
+) -> Result<Pool<T>, OperatorError> {
+    let more = (1..count).map(|_| instance(&first));
+    let mut all = more.collect::<Result<Vec<_>, _>>().map_err(config_error)?;
+    all.push(first);
+    Pool::new(all).map_err(pool_error)
+}
+
+/// What is wrong with a model or a device, before there are items.
+pub fn config_error(error: ModelError) -> OperatorError {
     OperatorError::config(error.to_string())
 }
 
@@ -124,13 +173,6 @@ pub fn pool_error(error: PoolError) -> OperatorError {
     OperatorError::new(ErrorKind::Exhausted, error.to_string())
 }
 
-/// How long an item may wait for an instance.
-pub fn patience(call: &Call, acquire_timeout: Duration) -> Duration {
-    call.deadline
-        .remaining()
-        .map_or(acquire_timeout, |left| left.min(acquire_timeout))
-}
-
 /// An error once the call's deadline has come.
 ///
 /// # Errors
@@ -143,4 +185,11 @@ pub fn check_deadline(call: &Call) -> Result<(), OperatorError> {
         ));
     }
     Ok(())
+}
+
+/// How long an item may wait for an instance.
+pub fn patience(call: &Call, acquire_timeout: Duration) -> Duration {
+    call.deadline
+        .remaining()
+        .map_or(acquire_timeout, |left| left.min(acquire_timeout))
 }

@@ -2,7 +2,7 @@
 
 use clipsieve_engine::operator::{
     BuildContext, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec, ParamSpec,
-    ParamType, PortKind, Ports, Setting, Signature, Source, SourceRow,
+    ParamType, Planner, PortKind, Ports, Setting, Signature, Source, SourceRow,
 };
 
 use crate::tables::{self, InputRow, Reading};
@@ -70,6 +70,7 @@ at all stops the job before it starts.",
     concurrency: 1,
     check: Some(check),
     demand: None,
+    planner: Planner::NONE,
     build,
 };
 

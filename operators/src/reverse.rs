@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use clipsieve_engine::operator::{
-    BuildContext, Call, Executor, Finding, Operator, OperatorError, OperatorSpec, Outcome, Ports,
-    Setting, Signature, Transform, Value, Wish,
+    BuildContext, Call, Executor, Finding, Operator, OperatorError, OperatorSpec, Outcome, Planner,
+    Ports, Setting, Signature, Transform, Value, Wish,
 };
 use serde_json::Value as Json;
 
@@ -36,6 +36,7 @@ order changes. The spans of windows stay as they are.",
     concurrency: 0,
     check: None,
     demand: Some(demand),
+    planner: Planner::NONE,
     build,
 };
 

@@ -1,8 +1,8 @@
 //! `sample`: frames spread evenly over the whole video.
 
 use clipsieve_engine::operator::{
-    BuildContext, Call, Executor, Finding, Operator, OperatorError, OperatorSpec, Outcome, Ports,
-    Setting, Signature, Transform, Value, Wish,
+    BuildContext, Call, Executor, Finding, Operator, OperatorError, OperatorSpec, Outcome, Planner,
+    Ports, Setting, Signature, Transform, Value, Wish,
 };
 use serde_json::Value as Json;
 
@@ -29,6 +29,7 @@ the models behind the stage, so that a pipeline names the model and nothing else
     concurrency: 0,
     check: None,
     demand: Some(demand),
+    planner: Planner::NONE,
     build,
 };
 

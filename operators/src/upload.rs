@@ -3,7 +3,7 @@
 
 use clipsieve_engine::operator::{
     AsyncTransform, BuildContext, Call, Executor, Operator, OperatorError, OperatorSpec, Outcome,
-    Ports, Signature, Value,
+    Planner, Ports, Signature, Value,
 };
 use futures::future::BoxFuture;
 
@@ -26,6 +26,7 @@ pub const UPLOAD: OperatorSpec = OperatorSpec {
     concurrency: 0,
     check: None,
     demand: None,
+    planner: Planner::NONE,
     build,
 };
 

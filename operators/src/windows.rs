@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use clipsieve_engine::operator::{
     BuildContext, Call, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec,
-    Outcome, ParamSpec, ParamType, Params, Ports, Setting, Signature, Transform, Value, Wish,
+    Outcome, ParamSpec, ParamType, Params, Planner, Ports, Setting, Signature, Transform, Value,
+    Wish,
 };
 use serde_json::Value as Json;
 
@@ -51,6 +52,7 @@ first that reaches D. A frame belongs to every window that holds its presentatio
     concurrency: 0,
     check: Some(check),
     demand: Some(demand),
+    planner: Planner::NONE,
     build,
 };
 

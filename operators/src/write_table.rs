@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use clipsieve_engine::operator::{
     BuildContext, Delivered, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec,
-    Pace, ParamSpec, ParamType, PortKind, Ports, Receipt, Row, Setting, Signature, Sink,
+    Pace, ParamSpec, ParamType, Planner, PortKind, Ports, Receipt, Row, Setting, Signature, Sink,
 };
 use clipsieve_odps::UploadOptions;
 
@@ -75,6 +75,7 @@ attempts; when work on it began is not known here, so `start_time` and `avg_cost
     concurrency: 1,
     check: Some(check),
     demand: None,
+    planner: Planner::NONE,
     build,
 };
 

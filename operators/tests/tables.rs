@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use clipsieve_engine::observe::Tally;
 use clipsieve_engine::operator::{
-    Answer, BuildContext, Call, Deadline, Delivered, Disk, Document, ErrorKind, Executor, Failure,
-    Item, Models, Operator, OperatorError, OperatorSpec, Outcome, ParamValue, Params, Placement,
-    PortKind, Row, Setting, Sink, Source, Store, Stores, Value,
+    Answer, BuildContext, Call, Deadline, Delivered, Depot, Disk, Document, ErrorKind, Executor,
+    Failure, Item, Models, Operator, OperatorError, OperatorSpec, Outcome, ParamValue, Params,
+    Placement, PortKind, Row, Setting, Sink, Source, Store, Stores, Value,
 };
 use clipsieve_operators::aggregate::AGGREGATE;
 use clipsieve_operators::fetch::FETCH;
@@ -58,6 +58,8 @@ fn build(
         setting: setting(params, &[], &Models::new(), stores),
         demand: None,
         wishes: &[],
+        common: None,
+        depot: &Depot::default(),
         placement: &Placement {
             executor: Executor::Io,
             device: None,
@@ -146,6 +148,7 @@ async fn run(input: &Path, output: &Path, tiers: &[&str], stores: &Stores) -> Ve
             None => match fetch.apply(&call, &[Value::new(item.row.clone())]).await {
                 Ok(Outcome::Value(value)) => Answer::Value(value),
                 Ok(Outcome::Skipped(why)) => Answer::Skipped(why.into()),
+                Ok(Outcome::Parts(_)) => panic!("it has no parts"),
                 Err(error) => failed("fetched", error),
             },
         };

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use clipsieve_engine::operator::{
     BuildContext, Call, Executor, Fallback, Operator, OperatorError, OperatorSpec, Outcome,
-    ParamSpec, ParamType, PortKind, Ports, Row, Signature, Transform, Value,
+    ParamSpec, ParamType, Planner, PortKind, Ports, Row, Signature, Transform, Value,
 };
 use clipsieve_operators::kinds::{VERDICT, Verdict};
 use serde_json::{Value as Json, json};
@@ -30,6 +30,7 @@ pub static TOIL: OperatorSpec = OperatorSpec {
     concurrency: 0,
     check: None,
     demand: None,
+    planner: Planner::NONE,
     build,
 };
 

@@ -21,6 +21,8 @@ pub(super) struct Draft<'a> {
     pub stores: BTreeMap<String, Named<Store>>,
     /// `limits`, if they are sound.
     pub limits: Option<Params>,
+    /// Whether stages share work unless they say otherwise.
+    pub share: bool,
     /// The stages, in the order of the file.
     pub stages: Vec<StageDraft>,
     pub plan: Option<Plan>,
@@ -48,6 +50,7 @@ pub(super) struct File {
     pub stages_at: Option<Location>,
     pub name: Option<Node>,
     pub description: Option<Node>,
+    pub share: Option<Node>,
     /// A param's name and the keys of its declaration.
     pub params: Vec<(Key, Vec<Entry>)>,
     pub stores: Vec<Entry>,
@@ -66,6 +69,7 @@ impl<'a> Draft<'a> {
             models: BTreeMap::new(),
             stores: BTreeMap::new(),
             limits: None,
+            share: true,
             stages: Vec::new(),
             plan: None,
         }

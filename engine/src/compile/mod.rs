@@ -11,6 +11,7 @@
 mod check;
 mod demand;
 mod draft;
+mod keys;
 mod nearest;
 mod params;
 mod parse;
@@ -18,6 +19,7 @@ mod place;
 mod prune;
 mod resolve;
 mod shape;
+mod share;
 mod split;
 mod stage;
 mod substitute;
@@ -99,8 +101,10 @@ const PASSES: &[Pass] = &[
     types::types,
     check::check,
     prune::prune,
+    keys::keys,
     demand::demand,
     split::split,
+    share::share,
     place::place,
 ];
 

@@ -52,6 +52,7 @@ pub(super) fn parse(draft: &mut Draft<'_>) {
             }
             "stores" => file.stores = section(draft, "stores", value),
             "models" => file.models = section(draft, "models", value),
+            "share" => file.share = single(draft, "share", value),
             "limits" => file.limits = mapping(draft, "limits", value).unwrap_or_default(),
             "stages" => {
                 file.stages_at = Some(key.location);

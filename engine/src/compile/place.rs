@@ -7,16 +7,18 @@
 //! of device stages that are placed on the CPU, so stages never fight for cores; `threads` inside one call are taken out
 //! of the stage's width.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use petgraph::graph::DiGraph;
 
 use crate::operator::units::format_duration;
-use crate::operator::{Executor, OperatorSpec, Params, Placement};
+use crate::operator::{Cost, Executor, OperatorSpec, Params, Placement};
 use crate::pipeline::{Code, Diagnostic, Location, quoted};
-use crate::plan::{Limits, Plan, Retry, Stage, StageIndex, Threads};
+use crate::plan::{Limits, Part, Plan, Retry, Stage, StageIndex, Tap, Threads};
 
-use super::draft::Draft;
+use super::draft::{Draft, Resources};
+use super::share::renames;
 use super::stage::StageDraft;
 
 /// Items that a stage waiting for disks and networks works on at once, if neither file nor operator says.
@@ -251,7 +253,7 @@ fn setting_place(stage: &StageDraft, key: &str) -> (String, Location) {
 
 /// The plan of a draft without errors.
 fn plan(
-    draft: &mut Draft<'_>,
+    draft: &Draft<'_>,
     limits: Limits,
     threads: Threads,
     mut placed: Vec<Option<(Placement, Retry, Duration)>>,
@@ -261,22 +263,41 @@ fn plan(
     let mut order = Vec::new();
     let resources = draft.used_resources();
     for index in draft.order() {
-        let stage = &mut draft.stages[index];
+        let stage = &draft.stages[index];
+        if stage.seat.node != index {
+            continue;
+        }
         let (placement, retry, timeout) = placed[index].take()?;
-        let from = stage.inputs.iter().filter_map(|input| input.stage);
-        let inputs: Vec<StageIndex> = from.filter_map(|from| nodes[from]).collect();
+        let (mut inputs, mut taps) = (Vec::new(), BTreeMap::new());
+        let on = |from: &usize| draft.stages[*from].off.is_none();
+        let inputs_on = stage.inputs.iter().filter_map(|input| input.stage);
+        for from in inputs_on.filter(on) {
+            let Some(node) = nodes[draft.stages[from].seat.node] else {
+                continue;
+            };
+            if let Some(tap) = tap(draft, from) {
+                taps.insert(inputs.len(), tap);
+            }
+            inputs.push(node);
+        }
+        let parts = parts(draft, index, &resources)?;
         let node = graph.add_node(Stage {
             id: stage.key.text.clone(),
             spec: stage.spec?,
-            params: stage.params.take()?,
+            params: stage.params.clone()?,
             inputs: inputs.clone(),
             input_kinds: stage.input_kinds.clone()?,
             output: stage.output,
             placement,
             retry,
             timeout,
-            demand: stage.demand.take(),
-            wishes: std::mem::take(&mut stage.wishes),
+            demand: stage.demand.clone(),
+            wishes: stage.wishes.clone(),
+            aliases: ids(draft, &stage.aliases),
+            cost: cost(stage, &resources, &parts),
+            parts,
+            taps,
+            common: stage.common.clone(),
         });
         for (port, input) in inputs.into_iter().enumerate() {
             graph.add_edge(input, node, port);
@@ -294,5 +315,54 @@ fn plan(
         threads,
         models: resources.models,
         stores: resources.stores,
+    })
+}
+
+fn ids(draft: &Draft<'_>, stages: &[usize]) -> Vec<String> {
+    let ids = stages
+        .iter()
+        .map(|stage| draft.stages[*stage].key.text.clone());
+    ids.collect()
+}
+
+/// The stages that a node answers for, if they differ; nothing if they do not.
+fn parts(draft: &Draft<'_>, node: usize, resources: &Resources) -> Option<Vec<Part>> {
+    let parts = &draft.stages[node].parts;
+    if parts.len() < 2 {
+        return Some(Vec::new());
+    }
+    let part = |index: &usize| {
+        let stage = &draft.stages[*index];
+        Some(Part {
+            id: stage.key.text.clone(),
+            params: stage.params.clone()?,
+            wishes: stage.wishes.clone(),
+            aliases: ids(draft, &stage.aliases),
+            cost: cost(stage, resources, &[]),
+        })
+    };
+    parts.iter().map(part).collect()
+}
+
+/// What a stage costs, or what its parts cost if they have the common work done once.
+fn cost(stage: &StageDraft, resources: &Resources, parts: &[Part]) -> Option<Cost> {
+    let hook = stage.spec?.planner.cost?;
+    let mut cost = hook(&stage.setting(resources)?)?;
+    for other in parts.iter().skip(1).filter_map(|part| part.cost) {
+        cost.flop += other.flop.saturating_sub(other.common_flop);
+        cost.weight_bytes += other.weight_bytes.saturating_sub(other.common_weight_bytes);
+    }
+    Some(cost)
+}
+
+/// How a stage is taken from whose work another one does, or whose node has parts.
+fn tap(draft: &Draft<'_>, from: usize) -> Option<Tap> {
+    let stage = &draft.stages[from];
+    let node = &draft.stages[stage.seat.node];
+    let part = (node.parts.len() > 1).then_some(stage.seat.part);
+    (part.is_some() || stage.seat.node != from).then(|| Tap {
+        id: stage.key.text.clone(),
+        part,
+        renames: renames(draft, from),
     })
 }

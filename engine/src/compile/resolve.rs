@@ -24,6 +24,7 @@ pub(super) fn resolve(draft: &mut Draft<'_>) {
         &limits,
     );
     draft.file.limits = limits;
+    share(draft);
     let mut uses = Uses::default();
     for index in 0..draft.stages.len() {
         operator(draft, index);
@@ -31,6 +32,16 @@ pub(super) fn resolve(draft: &mut Draft<'_>) {
         settings(draft, index);
     }
     report_unused(draft, &uses);
+}
+
+fn share(draft: &mut Draft<'_>) {
+    let Some(node) = draft.file.share.take() else {
+        return;
+    };
+    match read_value(&ParamType::Bool, &node, "share") {
+        Ok(value) => draft.share = value != ParamValue::Bool(false),
+        Err(problems) => draft.diagnostics.extend(problems),
+    }
 }
 
 fn models(draft: &mut Draft<'_>) {

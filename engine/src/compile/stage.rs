@@ -37,8 +37,23 @@ pub(super) struct StageDraft {
     // What it asks for and is asked for (demand).
     pub demand: Option<serde_json::Value>,
     pub wishes: Vec<Wish>,
+    // Who does its work (share).
+    pub seat: Seat,
+    /// Of a node: the different stages that it answers for, itself first. Empty if it is kept to itself.
+    pub parts: Vec<usize>,
+    /// Of a part: the stages that are equal to it.
+    pub aliases: Vec<usize>,
+    /// What it has in common with others.
+    pub common: Option<serde_json::Value>,
     /// The stage whose work it ends (split); it does not stand in the file.
     pub rest_of: Option<usize>,
+}
+
+/// The node that does a stage's work, and which part of the node's answer is the stage's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Seat {
+    pub node: usize,
+    pub part: usize,
 }
 
 /// One entry of `from`.
@@ -76,6 +91,10 @@ impl StageDraft {
             off: None,
             demand: None,
             wishes: Vec::new(),
+            seat: Seat::default(),
+            parts: Vec::new(),
+            aliases: Vec::new(),
+            common: None,
             rest_of: None,
         }
     }

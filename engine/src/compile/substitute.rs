@@ -33,6 +33,7 @@ pub(super) fn substitute(draft: &mut Draft<'_>) {
     for (path, node) in [
         ("name", &mut file.name),
         ("description", &mut file.description),
+        ("share", &mut file.share),
     ] {
         node.iter_mut().for_each(|node| filler.fill(path, node));
     }

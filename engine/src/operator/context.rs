@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use super::{Disk, Executor, Params, PortKind};
+use super::{Depot, Disk, Executor, Params, PortKind};
 use crate::observe::Tally;
 
 /// A model that the pipeline file names.
@@ -121,6 +121,10 @@ pub struct BuildContext<'a> {
     pub demand: Option<&'a Json>,
     /// What its consumers ask of it.
     pub wishes: &'a [Wish],
+    /// The [identity](super::Common::identity) of the work that it has in common with others, where sharing is on.
+    pub common: Option<&'a Json>,
+    /// What the stages of the process have in common.
+    pub depot: &'a Depot,
     /// Where it runs.
     pub placement: &'a Placement,
     /// A folder for temporary files, removed when the run ends.

@@ -98,13 +98,31 @@ impl Deadline {
 
     /// The earlier of this deadline and one this far in the future, with a switch of its own.
     pub fn within(&self, duration: Duration) -> Self {
-        let other = Self::after(duration);
+        self.within_from(Instant::now(), duration)
+    }
+
+    /// As [`Deadline::within`], where it is known how late it is.
+    pub(crate) fn within_from(&self, now: Instant, duration: Duration) -> Self {
+        let at = match (self.at, now.checked_add(duration)) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
         Self {
-            at: match (self.at, other.at) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            },
-            cancelled: other.cancelled,
+            at,
+            cancelled: Arc::default(),
+        }
+    }
+
+    /// When the last of several has come, with a switch of its own.
+    pub fn latest<'a>(deadlines: impl IntoIterator<Item = &'a Deadline>) -> Self {
+        let mut latest = deadlines.into_iter().map(|deadline| deadline.at);
+        // `None` never comes, and is later than all others.
+        let at = latest.try_fold(None::<Instant>, |latest, at| {
+            at.map(|at| Some(latest.map_or(at, |latest| latest.max(at))))
+        });
+        Self {
+            at: at.flatten(),
+            cancelled: Arc::default(),
         }
     }
 
@@ -116,6 +134,11 @@ impl Deadline {
     /// Whether the work is to stop.
     pub fn expired(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed) || self.at.is_some_and(|at| Instant::now() >= at)
+    }
+
+    /// As [`Deadline::expired`], where it is known how late it is.
+    pub(crate) fn expired_at(&self, now: Instant) -> bool {
+        self.cancelled.load(Ordering::Relaxed) || self.at.is_some_and(|at| now >= at)
     }
 
     /// When it comes, if it comes by itself.

@@ -8,24 +8,30 @@
 //! retries or of the stage it serves: those wrap it. It may block (it runs on an executor, never on a timely worker), and
 //! it should look at [`Deadline::expired`] wherever it loops over data it does not control.
 
+mod batch;
 mod context;
+mod depot;
 mod disk;
 mod error;
 mod item;
 mod kind;
 mod params;
+mod planner;
 mod registry;
 mod spec;
 mod traits;
 pub mod units;
 mod value;
 
+pub use batch::{BatchError, Batched, Batcher, Unit};
 pub use context::{BuildContext, Finding, Model, Models, Placement, Setting, Store, Stores, Wish};
+pub use depot::Depot;
 pub use disk::{Disk, DiskBudget, DiskSpace};
 pub use error::{ErrorKind, OperatorError};
 pub use item::{Call, Deadline, Item, Row};
 pub use kind::PortKind;
 pub use params::{Fallback, ParamSpec, ParamType, ParamValue, Params};
+pub use planner::{Common, Cost, Planner, RowKey};
 pub use registry::{Continuation, Registry, ResourceChecks, StoreProblem};
 pub use spec::{Executor, OperatorSpec, Ports, Signature};
 pub use traits::{

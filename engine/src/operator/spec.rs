@@ -1,7 +1,9 @@
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::{BuildContext, Finding, Operator, OperatorError, ParamSpec, PortKind, Setting, Wish};
+use super::{
+    BuildContext, Finding, Operator, OperatorError, ParamSpec, Planner, PortKind, Setting, Wish,
+};
 
 /// Where a stage's work runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -60,6 +62,8 @@ pub struct OperatorSpec {
     pub check: Option<fn(&Setting<'_>) -> Vec<Finding>>,
     /// What this stage asks of its inputs, given what its consumers ask of it. Called from the sinks backwards.
     pub demand: Option<DemandFn>,
+    /// What else the compiler may ask; mostly [`Planner::NONE`].
+    pub planner: Planner,
     /// Builds a stage.
     pub build: fn(&BuildContext<'_>) -> Result<Operator, OperatorError>,
 }

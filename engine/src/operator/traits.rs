@@ -1,14 +1,17 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Call, Failure, Item, OperatorError, Outcome, Row, Value};
+use super::{Answer, Batched, Batcher, Call, Failure, Item, OperatorError, Outcome, Row, Value};
 
 /// A built operator: one stage's worth of it, shared by all workers of a process.
 pub enum Operator {
     /// Blocking work, on the `cpu` executor or on the `device` executor.
     Transform(Box<dyn Transform>),
+    /// Work that goes through a device in batches, on the `device` executor.
+    Batched(Box<dyn Batched>, Arc<dyn Batcher>),
     /// Waiting work, on the `io` executor.
     AsyncTransform(Box<dyn AsyncTransform>),
     /// Puts the answers of several stages together, failed ones included.

@@ -40,6 +40,8 @@ pub enum Outcome {
     Value(Value),
     /// There is nothing to say of this item, and why. Later stages are skipped with the same reason.
     Skipped(String),
+    /// What each of the stages that are one node has to say, in their order; see [`Common`](super::Common).
+    Parts(Vec<Result<Outcome, OperatorError>>),
 }
 
 impl Outcome {

@@ -70,6 +70,7 @@ codes! {
     MissingInput "C057" "The stage needs an input and has no `from`.",
     SourceWithInput "C058" "A source takes from no stage, but this one has a `from`.",
     WrongInputs "C060" "The number or the kinds of the inputs are not what the operator takes.",
+    DuplicateRowKey "C061" "Two stages write the same key of one result row.",
     LostInputs "C070" "All stages that this one gathers from are switched off.",
     NothingLeft "C071" "With the stages that are switched off, no row would be written.",
     Unmeetable "C080" "The operator cannot give what the stages behind it ask for.",

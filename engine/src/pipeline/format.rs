@@ -38,6 +38,11 @@ pub const TOP: &[KeySpec] = &[
     key("stores", false, "Places where files are kept, by name."),
     key("models", false, "Folders of models, by name."),
     key("limits", false, "The bounds of a run."),
+    key(
+        "share",
+        false,
+        "`false` keeps every stage to itself: nothing is done once for two of them.",
+    ),
     key("stages", true, "The stages, by id."),
 ];
 
@@ -130,6 +135,12 @@ pub const STAGE_SETTINGS: &[ParamSpec] = &[
         ParamType::Duration,
         Fallback::Absent,
         "Longest time one attempt may take; the item's timeout if it is not given.",
+    ),
+    setting(
+        "share",
+        ParamType::Bool,
+        Fallback::Absent,
+        "`false` keeps the stage to itself: its work, weights and model instances are its own. What the file's `share` says if not given.",
     ),
 ];
 

@@ -2,15 +2,18 @@
 
 mod logical;
 pub mod render;
+mod sharing;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use petgraph::graph::{DiGraph, NodeIndex};
 use serde_json::Value as Json;
 
 pub use logical::{LogicalGraph, LogicalInput, LogicalStage};
+pub use sharing::Shared;
 
-use crate::operator::{Models, OperatorSpec, Params, Placement, PortKind, Stores, Wish};
+use crate::operator::{Cost, Models, OperatorSpec, Params, Placement, PortKind, Stores, Wish};
 
 /// The index of a stage in a [`Plan`].
 pub type StageIndex = NodeIndex<u32>;
@@ -49,6 +52,52 @@ pub struct Stage {
     pub demand: Option<Json>,
     /// What its consumers ask of it.
     pub wishes: Vec<Wish>,
+    /// Other stages of the file that are equal to it, by id: it does their work.
+    pub aliases: Vec<String>,
+    /// If it does the work of stages that differ: all of them, itself first. Empty otherwise.
+    pub parts: Vec<Part>,
+    /// Inputs that are something else than the whole answer of a stage under its own id, by port.
+    pub taps: BTreeMap<usize, Tap>,
+    /// What names the work that it has in common with others, where sharing is on.
+    pub common: Option<Json>,
+    /// What its work is estimated to cost. Of several parts, what they cost together.
+    pub cost: Option<Cost>,
+}
+
+impl Stage {
+    /// What the stage on this port is called by the file: the id under which its answer is known here.
+    pub fn input_id<'a>(&'a self, port: usize, plan: &'a Plan) -> Option<&'a str> {
+        match self.taps.get(&port) {
+            Some(tap) => Some(&tap.id),
+            None => Some(&plan.graph[*self.inputs.get(port)?].id),
+        }
+    }
+}
+
+/// One of the stages whose work a node does.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// Its id in the file.
+    pub id: String,
+    /// Its parameters, defaults filled in.
+    pub params: Params,
+    /// What its consumers ask of it.
+    pub wishes: Vec<Wish>,
+    /// Other stages of the file that are equal to it.
+    pub aliases: Vec<String>,
+    /// What it would cost alone.
+    pub cost: Option<Cost>,
+}
+
+/// How an input takes from a node that does the work of several stages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tap {
+    /// The id of the stage that the file takes from.
+    pub id: String,
+    /// Which part of the node's answer it is, if the node has parts.
+    pub part: Option<usize>,
+    /// Ids of nodes, and what the file calls them here: a failure is told under the name that the author wrote.
+    pub renames: Vec<(String, String)>,
 }
 
 /// The bounds of a run.

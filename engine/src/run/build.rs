@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::executors::{Lane, Pool, Services, StageRuntime, Work};
+use super::executors::{BatchLine, Lane, Pool, Services, StageRuntime, Work};
 use super::panics::{self, EXECUTOR_THREAD};
 use super::scratch::Scratch;
 use super::{RunError, RunErrorKind};
 use crate::observe::{Observer, Tally};
 use crate::operator::{
-    BuildContext, Disk, Executor, Operator, OperatorError, Setting, Sink, Source,
+    Batcher, BuildContext, Depot, Disk, Executor, Operator, OperatorError, Setting, Sink, Source,
 };
 use crate::plan::{Plan, Stage, StageIndex};
 
@@ -73,6 +73,7 @@ pub(super) fn build(
     holds_ends: bool,
 ) -> Result<Built, RunError> {
     let mut built = Built::default();
+    let depot = Depot::default();
     for (rank, index) in plan.order.iter().enumerate() {
         let stage = &plan.graph[*index];
         let at_end = stage.spec.is_source() || stage.spec.is_sink();
@@ -86,10 +87,13 @@ pub(super) fn build(
             ))
         })?;
         let tally = observer.stage(rank).tally();
-        match build_stage(plan, stage, &folder, disk, tally).map_err(failed)? {
+        match build_stage(plan, stage, &folder, &depot, disk, tally).map_err(failed)? {
             Operator::Source(source) => built.source = Some(source),
             Operator::Sink(sink) => built.sinks.push((*index, sink)),
             Operator::Transform(work) => built.work.push((*index, Work::Transform(work))),
+            Operator::Batched(work, batcher) => {
+                built.work.push((*index, Work::Batched(work, batcher)));
+            }
             Operator::AsyncTransform(work) => built.work.push((*index, Work::Async(work))),
             Operator::Gather(work) => built.work.push((*index, Work::Gather(work))),
         }
@@ -101,10 +105,11 @@ fn build_stage(
     plan: &Plan,
     stage: &Stage,
     scratch: &Path,
+    depot: &Depot,
     disk: &Disk,
     tally: &Tally,
 ) -> Result<Operator, String> {
-    let context = BuildContext {
+    let base = BuildContext {
         setting: Setting {
             stage: &stage.id,
             params: &stage.params,
@@ -114,18 +119,40 @@ fn build_stage(
         },
         demand: stage.demand.as_ref(),
         wishes: &stage.wishes,
+        common: stage.common.as_ref(),
+        depot,
         placement: &stage.placement,
         scratch,
         disk,
         tally,
     };
-    let operator = quietly(|| (stage.spec.build)(&context))?;
+    let operator = quietly(
+        || match (stage.parts.as_slice(), stage.spec.planner.common) {
+            ([], _) => (stage.spec.build)(&base),
+            (parts, Some(common)) => {
+                let contexts = parts.iter().map(|part| BuildContext {
+                    setting: Setting {
+                        stage: &part.id,
+                        params: &part.params,
+                        ..base.setting
+                    },
+                    wishes: &part.wishes,
+                    ..base
+                });
+                (common.build)(&contexts.collect::<Vec<_>>())
+            }
+            (_, None) => Err(OperatorError::internal(
+                "the plan has parts for an operator that has nothing in common",
+            )),
+        },
+    )?;
     let executor = stage.placement.executor;
     let fits = match &operator {
         Operator::Source(_) => stage.spec.is_source(),
         Operator::Sink(_) => stage.spec.is_sink(),
         Operator::Gather(_) => stage.spec.is_gather() && executor == Executor::Cpu,
         Operator::Transform(_) => executor != Executor::Io,
+        Operator::Batched(..) => executor == Executor::Device,
         Operator::AsyncTransform(_) => executor == Executor::Io,
     };
     if fits {
@@ -162,16 +189,31 @@ fn quietly<T: Send>(work: impl FnOnce() -> Result<T, OperatorError> + Send) -> R
 /// Warms all stages up, all at once: most of the time goes into reading models.
 pub(super) fn warm_up(stages: &[(StageIndex, Arc<StageRuntime>)]) -> Result<(), RunError> {
     let runtime = tokio::runtime::Handle::try_current().ok();
+    // A batcher has one warm-up, however many stages it has.
+    let mut warm: Vec<&Arc<dyn Batcher>> = Vec::new();
+    let cold: Vec<&Arc<StageRuntime>> = stages
+        .iter()
+        .map(|(_, stage)| stage)
+        .filter(|stage| match &stage.work {
+            Work::Batched(_, batcher) => {
+                let is_cold = !warm.iter().any(|other| Arc::ptr_eq(other, batcher));
+                warm.push(batcher);
+                is_cold
+            }
+            _ => true,
+        })
+        .collect();
     let results: Vec<Result<(), String>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = stages
+        let threads: Vec<_> = cold
             .iter()
-            .map(|(_, stage)| {
+            .map(|stage| {
                 let runtime = runtime.clone();
                 scope.spawn(move || {
                     let _entered = runtime.as_ref().map(tokio::runtime::Handle::enter);
                     quietly(|| match &stage.work {
                         Work::Transform(work) => work.warm_up(),
                         Work::Async(work) => work.warm_up(),
+                        Work::Batched(_, batcher) => batcher.warm_up(),
                         Work::Gather(_) => Ok(()),
                     })
                 })
@@ -184,7 +226,7 @@ pub(super) fn warm_up(stages: &[(StageIndex, Arc<StageRuntime>)]) -> Result<(), 
         };
         threads.into_iter().map(join).collect()
     });
-    for ((_, stage), result) in stages.iter().zip(results) {
+    for (stage, result) in cold.iter().zip(results) {
         result.map_err(|message| RunError::at(RunErrorKind::WarmUp, &stage.id, message))?;
     }
     Ok(())
@@ -194,6 +236,7 @@ pub(super) fn warm_up(stages: &[(StageIndex, Arc<StageRuntime>)]) -> Result<(), 
 pub(super) struct Placed {
     pub stages: Vec<(StageIndex, Arc<StageRuntime>)>,
     pub pools: Vec<Arc<Pool>>,
+    pub lines: Vec<Arc<BatchLine>>,
 }
 
 /// Puts the built operators on their executors. Must be called within a tokio runtime, which becomes the `io` executor.
@@ -203,9 +246,9 @@ pub(super) fn place(
     services: &Arc<Services>,
 ) -> Result<Placed, RunError> {
     let tokio = tokio::runtime::Handle::current();
-    let ranks = plan.order.len();
+    let count = plan.order.len();
     let pool = |name: &str, width| {
-        Pool::new(name, width, ranks, tokio.clone(), &services.abort).map_err(|error| {
+        Pool::new(name, width, count, tokio.clone(), &services.abort).map_err(|error| {
             RunError::new(
                 RunErrorKind::Setup,
                 format!("the threads of an executor cannot be started: {error}"),
@@ -215,29 +258,62 @@ pub(super) fn place(
     let shared = pool("cpu", plan.threads.cpu)?;
     let mut pools = vec![Arc::clone(&shared)];
     let mut stages = Vec::new();
+    let mut lines: Vec<Arc<BatchLine>> = Vec::new();
+    // Their last stage says how near to the sink a line's stages are.
+    let rank_of = |index| plan.order.iter().position(|other| *other == index);
+    let ranks: Vec<(Arc<dyn Batcher>, usize)> = work
+        .iter()
+        .filter_map(|(index, work)| match work {
+            Work::Batched(_, batcher) => Some((Arc::clone(batcher), rank_of(*index)?)),
+            _ => None,
+        })
+        .collect();
     for (index, work) in work {
         let stage = &plan.graph[index];
         let placement = &stage.placement;
         let on_device = placement.executor == Executor::Device;
         let device = placement.device.as_deref().unwrap_or("cpu");
-        let lane = match work {
-            Work::Async(_) => Lane::Io(tokio.clone()),
-            _ if on_device && device != "cpu" => {
-                let own = pool(&stage.id, placement.concurrency)?;
-                pools.push(Arc::clone(&own));
-                Lane::Pool(own)
+        let mut threads = || {
+            if !on_device || device == "cpu" {
+                return Ok::<_, RunError>(Arc::clone(&shared));
             }
-            _ => Lane::Pool(Arc::clone(&shared)),
+            let own = pool(&stage.id, placement.concurrency)?;
+            pools.push(Arc::clone(&own));
+            Ok(own)
         };
-        let inputs = stage.inputs.iter();
+        let lane = match &work {
+            Work::Async(_) => Lane::Io(tokio.clone()),
+            Work::Batched(_, batcher) => {
+                let line = lines.iter().find(|line| line.is_before(batcher));
+                let line = match line {
+                    Some(line) => Arc::clone(line),
+                    None => {
+                        let own = ranks
+                            .iter()
+                            .filter(|(other, _)| Arc::ptr_eq(other, batcher));
+                        let rank = own.map(|(_, rank)| *rank).max().unwrap_or(0);
+                        let line = BatchLine::new(
+                            Arc::clone(batcher),
+                            threads()?,
+                            rank,
+                            placement.concurrency,
+                            Arc::clone(services),
+                        );
+                        lines.push(Arc::clone(&line));
+                        line
+                    }
+                };
+                Lane::Batch(line)
+            }
+            _ => Lane::Pool(threads()?),
+        };
+        let inputs = 0..stage.inputs.len();
+        let inputs = inputs.filter_map(|port| stage.input_id(port, plan));
         let runtime = StageRuntime {
             id: stage.id.clone(),
-            rank: plan
-                .order
-                .iter()
-                .position(|other| *other == index)
-                .unwrap_or(0),
-            input_ids: inputs.map(|input| plan.graph[*input].id.clone()).collect(),
+            rank: rank_of(index).unwrap_or(0),
+            input_ids: inputs.map(str::to_owned).collect(),
+            parts: stage.parts.iter().map(|part| part.id.clone()).collect(),
             work,
             lane,
             retry: stage.retry.clone(),
@@ -249,5 +325,9 @@ pub(super) fn place(
         };
         stages.push((index, Arc::new(runtime)));
     }
-    Ok(Placed { stages, pools })
+    Ok(Placed {
+        stages,
+        pools,
+        lines,
+    })
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::budget::Budget;
-use super::executors::{Job, StageRuntime};
+use super::executors::{BatchLine, Job, StageRuntime};
 
 /// How often the clock looks for what ran out of time.
 const TICK: Duration = Duration::from_millis(20);
@@ -32,8 +32,15 @@ struct State {
 struct Delayed {
     at: Instant,
     order: u64,
-    stage: Arc<StageRuntime>,
-    job: Job,
+    due: Due,
+}
+
+/// What is to be done then.
+enum Due {
+    /// Another attempt.
+    Resume(Arc<StageRuntime>, Job),
+    /// A batch as it is.
+    Wake(Arc<BatchLine>),
 }
 
 impl Delayed {
@@ -69,15 +76,19 @@ impl Clock {
 
     /// Resumes the job after this pause.
     pub fn after(&self, pause: Duration, stage: &Arc<StageRuntime>, job: Job) {
+        self.add(Instant::now() + pause, Due::Resume(Arc::clone(stage), job));
+    }
+
+    /// Wakes the line then.
+    pub fn wake_at(&self, at: Instant, line: &Arc<BatchLine>) {
+        self.add(at, Due::Wake(Arc::clone(line)));
+    }
+
+    fn add(&self, at: Instant, due: Due) {
         let mut state = self.state();
         let order = state.count;
         state.count += 1;
-        state.delayed.push(Reverse(Delayed {
-            at: Instant::now() + pause,
-            order,
-            stage: Arc::clone(stage),
-            job,
-        }));
+        state.delayed.push(Reverse(Delayed { at, order, due }));
         drop(state);
         self.changed.notify_one();
     }
@@ -93,7 +104,13 @@ impl Clock {
     }
 
     /// Minds the time until [`Clock::stop`]; calls `each` whenever it looks.
-    pub fn run(&self, stages: &[Arc<StageRuntime>], budget: &Arc<Budget>, each: impl Fn()) {
+    pub fn run(
+        &self,
+        stages: &[Arc<StageRuntime>],
+        lines: &[Arc<BatchLine>],
+        budget: &Arc<Budget>,
+        each: impl Fn(),
+    ) {
         let mut look = Instant::now() + TICK;
         let mut state = self.state();
         while !state.stopped {
@@ -109,11 +126,17 @@ impl Clock {
             if !due.is_empty() || now >= look {
                 drop(state);
                 for Reverse(delayed) in due {
-                    delayed.stage.resume(delayed.job);
+                    match delayed.due {
+                        Due::Resume(stage, job) => stage.resume(job),
+                        Due::Wake(line) => line.wake(),
+                    }
                 }
                 if now >= look {
                     for stage in stages {
                         stage.scan(now);
+                    }
+                    for line in lines {
+                        line.scan(now);
                     }
                     budget.scan();
                     each();

@@ -84,13 +84,18 @@ pub(super) fn lower(worker: &mut Worker, shared: &Shared) {
                 .collect();
             if let Some(runtime) = shared.stages.get(at) {
                 let span = info_span!(parent: &worker_span, "stage", stage_id = %stage.id, op = stage.spec.name);
-                let stream = stage::build(scope, runtime, inputs, span, shared.reaper.clone());
+                let stream = {
+                    let (taps, reaper) = (stage.taps.clone(), shared.reaper.clone());
+                    stage::build(scope, runtime, inputs, taps, span, reaper)
+                };
                 streams.insert(*at, stream);
             } else if shared.ends.sinks.contains(at) {
-                for (answers, last) in inputs.into_iter().zip(&stage.inputs) {
+                for (port, answers) in inputs.into_iter().enumerate() {
                     let tells = (first_elsewhere && *at == shared.ends.sinks[0])
                         .then(|| Arc::clone(&shared.observer));
-                    let rows = sink::leave(answers, id(last), tells, shared.reaper.clone());
+                    let last = stage.input_id(port, plan).unwrap_or_default();
+                    let tap = stage.taps.get(&port).cloned();
+                    let rows = sink::leave(answers, last, tap, tells, shared.reaper.clone());
                     sink::gather(rows, outlets.next());
                 }
             }

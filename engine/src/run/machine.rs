@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::board::{Asked, Board};
 use super::budget::Budget;
 use super::build;
-use super::executors::{Pool, Services, StageRuntime, Work};
+use super::executors::{BatchLine, Pool, Services, StageRuntime, Work};
 use super::source::Gate;
 use super::{RunError, RunErrorKind};
 use crate::observe::Observer;
@@ -24,6 +24,7 @@ pub(super) struct Machine {
     /// What lets rows in.
     pub gate: Arc<Gate>,
     pools: Vec<Arc<Pool>>,
+    lines: Vec<Arc<BatchLine>>,
     clock: JoinHandle<()>,
 }
 
@@ -57,11 +58,11 @@ impl Machine {
         let clock = std::thread::Builder::new()
             .name("clipsieve-clock".to_owned())
             .spawn({
-                let services = Arc::clone(&services);
+                let (services, lines) = (Arc::clone(&services), placed.lines.clone());
                 let gate = Arc::clone(&gate);
                 move || {
                     let obey = || obey(&services, &gate);
-                    services.clock.run(&stages, &services.budget, obey);
+                    services.clock.run(&stages, &lines, &services.budget, obey);
                 }
             })
             .map_err(|error| {
@@ -74,6 +75,7 @@ impl Machine {
             services,
             stages: placed.stages,
             pools: placed.pools,
+            lines: placed.lines,
             gate,
             clock,
         })
@@ -94,6 +96,9 @@ impl Machine {
         let _ = self.clock.join();
         for (_, stage) in &self.stages {
             stage.stop();
+        }
+        for line in &self.lines {
+            line.stop();
         }
         self.services.budget.clear();
         self.services.disk.clear();

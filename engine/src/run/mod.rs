@@ -42,6 +42,7 @@ mod job;
 mod lower;
 mod machine;
 mod message;
+mod numbers;
 mod panics;
 mod reaper;
 mod scratch;
@@ -50,6 +51,7 @@ mod sink;
 mod source;
 mod stage;
 pub mod supervisor;
+mod taps;
 mod workers;
 
 pub use board::{Asked, Board};

@@ -14,8 +14,10 @@ use timely::dataflow::operators::generic::operator::Operator;
 use super::commit::Parcel;
 use super::message::{Delivery, Epoch, Message};
 use super::reaper::Reaper;
+use super::taps;
 use crate::observe::Observer;
 use crate::operator::{Answer, Delivered, Document, ErrorKind, Failure, Row};
+use crate::plan::Tap;
 
 /// What happens on worker 0 with the rows of one sink.
 pub(super) struct Outlet {
@@ -29,10 +31,12 @@ pub(super) struct Outlet {
 /// outlets: what its stages did goes along as the last delivery.
 pub(super) fn leave<'scope>(
     answers: StreamVec<'scope, Epoch, Message>,
-    last_stage: String,
+    last_stage: &str,
+    tap: Option<Tap>,
     tells: Option<Arc<Observer>>,
     reaper: Reaper,
 ) -> StreamVec<'scope, Epoch, Delivery> {
+    let last_stage = last_stage.to_owned();
     answers.unary_frontier(Pipeline, "leave", move |capability, _| {
         let mut gone = Vec::new();
         // Held to the end. Nothing behind waits for a frontier but that of the end.
@@ -43,7 +47,10 @@ pub(super) fn leave<'scope>(
                     return;
                 };
                 let mut session = output.session(&capability);
-                for message in messages.drain(..) {
+                for mut message in messages.drain(..) {
+                    if let Some(tap) = &tap {
+                        message.answer = taps::take(tap, message.answer);
+                    }
                     session.give(Delivery::Row(deliver(&message, &last_stage)));
                     gone.push(message);
                 }

@@ -5,8 +5,9 @@
 //! operator holds a capability for the item's epoch, so the frontier behind it tells the truth. It never waits: answers come
 //! back through an [`Inbox`] that wakes it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
@@ -19,8 +20,11 @@ use tracing::Span;
 use super::executors::{Inputs, Job, StageRuntime};
 use super::inbox::Inbox;
 use super::message::{Epoch, Message, Ticket};
+use super::numbers::ByNumber;
 use super::reaper::Reaper;
+use super::taps;
 use crate::operator::{Answer, Failure, Value};
+use crate::plan::Tap;
 
 /// Capabilities for the epochs of the items that are in a stage, and how many items each has.
 #[derive(Default)]
@@ -48,14 +52,23 @@ impl Open {
 /// Items that some of the ports have brought.
 struct Joins {
     ports: usize,
-    open: HashMap<u64, (Vec<Option<Answer>>, usize)>,
+    open: ByNumber<(Vec<Option<Answer>>, usize)>,
+}
+
+/// What a port brought, taken together with what others did.
+enum Joined {
+    /// All there is to come: the stage has one port.
+    One(Answer),
+    /// The answers of all ports, in order.
+    All(Vec<Answer>),
+    NotYet,
 }
 
 impl Joins {
     fn new(ports: usize) -> Self {
         Self {
             ports,
-            open: HashMap::new(),
+            open: ByNumber::default(),
         }
     }
 
@@ -65,9 +78,9 @@ impl Joins {
     }
 
     /// Adds what a port brought; all answers in port order once the item is whole.
-    fn add(&mut self, sequence: u64, port: usize, answer: Answer) -> Option<Vec<Answer>> {
+    fn add(&mut self, sequence: u64, port: usize, answer: Answer) -> Joined {
         if self.ports == 1 {
-            return Some(vec![answer]);
+            return Joined::One(answer);
         }
         let (answers, missing) = self
             .open
@@ -77,10 +90,11 @@ impl Joins {
         answers[port] = Some(answer);
         *missing -= 1;
         if *missing > 0 {
-            return None;
+            return Joined::NotYet;
         }
-        let (answers, _) = self.open.remove(&sequence)?;
-        Some(answers.into_iter().flatten().collect())
+        let whole = self.open.remove(&sequence);
+        let answers = whole.into_iter().flat_map(|(answers, _)| answers);
+        Joined::All(answers.flatten().collect())
     }
 }
 
@@ -88,6 +102,15 @@ impl Joins {
 enum Next {
     Call(Inputs),
     PassOn(Answer),
+}
+
+/// The same for a stage of one port, as most are: without a list on the way.
+fn alone(stage: &StageRuntime, answer: Answer, reaper: &Reaper) -> Next {
+    match answer {
+        answer if stage.gathers() => next(stage, vec![answer], reaper),
+        Answer::Value(value) => Next::Call(Inputs::Values(Arc::new([value]))),
+        answer => Next::PassOn(answer),
+    }
 }
 
 fn next(stage: &StageRuntime, answers: Vec<Answer>, reaper: &Reaper) -> Next {
@@ -122,6 +145,7 @@ pub(super) fn build<'scope>(
     scope: Scope<'scope, Epoch>,
     stage: &Arc<StageRuntime>,
     inputs: Vec<StreamVec<'scope, Epoch, Message>>,
+    taps: BTreeMap<usize, Tap>,
     span: Span,
     reaper: Reaper,
 ) -> StreamVec<'scope, Epoch, Message> {
@@ -149,17 +173,24 @@ pub(super) fn build<'scope>(
             let mut output = output.activate();
             for (port, input) in ports.iter_mut().enumerate() {
                 input.for_each(|time, messages| {
+                    let now = Instant::now();
                     for Message { ticket, answer } in messages.drain(..) {
                         let sequence = ticket.item.sequence;
                         if joins.is_new(sequence) {
                             open.enter(ticket.epoch, || time.retain_least(output.output_index()));
                         }
-                        let Some(answers) = joins.add(sequence, port, answer) else {
-                            continue;
+                        let answer = match taps.get(&port) {
+                            Some(tap) => taps::take(tap, answer),
+                            None => answer,
                         };
-                        match next(&stage, answers, &reaper) {
+                        let next = match joins.add(sequence, port, answer) {
+                            Joined::One(answer) => alone(&stage, answer, &reaper),
+                            Joined::All(answers) => next(&stage, answers, &reaper),
+                            Joined::NotYet => continue,
+                        };
+                        match next {
                             Next::Call(inputs) => {
-                                jobs.push(Job::new(ticket, inputs, Arc::clone(&inbox)));
+                                jobs.push(Job::new(ticket, inputs, Arc::clone(&inbox), now));
                             }
                             Next::PassOn(answer) => {
                                 stage.stats().pass_on();

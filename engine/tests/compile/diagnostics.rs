@@ -129,6 +129,7 @@ fn cases() -> Vec<(Code, Vec<u8>)> {
         (Code::WrongInputs, pipeline("", "", "").replace("[counted]", "[counted, texts]")),
         (Code::WrongInputs, pipeline("", "", "").replace("op: count, from: texts", "op: count, from: rows")),
         (Code::WrongInputs, pipeline("", "", "").replace("from: result", "from: counted")),
+        (Code::DuplicateRowKey, judged("mild, key: counted").replace("  result", "  again: { op: judge, from: counted, with: { model: mild, key: counted } }\n  result").replace("judged] }", "judged, again] }")),
         (Code::LostInputs, setting("when: false")),
         (Code::NothingLeft, pipeline("", "", "").replace("op: fetch", "op: fetch, when: false").replace("op: collect, from: [counted]", "op: collect, when: false, from: [counted]")),
         (Code::Unmeetable, judged("mild").replace("from: texts", "from: texts, with: { frames: 4 }")),

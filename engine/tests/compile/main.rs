@@ -5,4 +5,5 @@ mod diagnostics;
 mod pictures;
 mod plans;
 mod properties;
+mod share;
 mod toy;

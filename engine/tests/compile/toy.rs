@@ -2,9 +2,9 @@
 
 use clipsieve_engine::compile::{Compiled, Machine, Options, Source, compile};
 use clipsieve_engine::operator::{
-    BuildContext, Executor, Fallback, Finding, Model, Operator, OperatorError, OperatorSpec,
-    ParamSpec, ParamType, PortKind, Ports, Registry, ResourceChecks, Setting, Signature,
-    StoreProblem, Stores, Wish,
+    BuildContext, Common, Cost, Executor, Fallback, Finding, Model, Operator, OperatorError,
+    OperatorSpec, ParamSpec, ParamType, Planner, PortKind, Ports, Registry, ResourceChecks, RowKey,
+    Setting, Signature, StoreProblem, Stores, Wish,
 };
 use serde_json::{Value as Json, json};
 
@@ -43,6 +43,7 @@ const fn toy(
         concurrency: 0,
         check: None,
         demand: None,
+        planner: Planner::NONE,
         build,
     }
 }
@@ -79,6 +80,10 @@ static FETCH: OperatorSpec = toy(
 
 static COUNT: OperatorSpec = OperatorSpec {
     demand: Some(count_demand),
+    planner: Planner {
+        serves_each: true,
+        ..Planner::NONE
+    },
     ..toy(
         "count",
         Ports::Fixed(&[way(&[TEXT], NUMBER)]),
@@ -107,7 +112,7 @@ fn count_demand(setting: &Setting<'_>, wishes: &[Wish]) -> Result<Option<Json>, 
             format!("{most} are asked for, but only {frames} are counted"),
         )
         .with_help(format!("set it to {most}"))),
-        _ => Ok(Some(json!({ "frames": frames, "wishes": wishes.len() }))),
+        _ => Ok(Some(json!({ "frames": frames }))),
     }
 }
 
@@ -137,6 +142,17 @@ fn add_check(setting: &Setting<'_>) -> Vec<Finding> {
 
 static JUDGE: OperatorSpec = OperatorSpec {
     demand: Some(judge_demand),
+    planner: Planner {
+        row_key: Some(judge_key),
+        serves_each: false,
+        cost: Some(judge_cost),
+        common: Some(Common {
+            part: "head",
+            pass: "backbone pass",
+            identity: judge_identity,
+            build: |_| Err(OperatorError::internal("toys are not built")),
+        }),
+    },
     ..toy(
         "judge",
         Ports::Fixed(&[way(&[NUMBER], VERDICT)]),
@@ -147,6 +163,7 @@ static JUDGE: OperatorSpec = OperatorSpec {
                 ParamType::Float { min: 0.0, max: 1.0 },
                 Fallback::Is("0.5"),
             ),
+            param("key", ParamType::Text, Fallback::Absent),
         ],
         Executor::Device,
     )
@@ -155,6 +172,32 @@ static JUDGE: OperatorSpec = OperatorSpec {
 fn judge_demand(setting: &Setting<'_>, _: &[Wish]) -> Result<Option<Json>, Finding> {
     let facts = setting.models[setting.params.text("model")].facts.clone();
     Ok(Some(json!({ "least": facts["least"] })))
+}
+
+fn judge_key(setting: &Setting<'_>) -> Option<RowKey> {
+    let key = setting.params.opt_text("key");
+    Some(RowKey {
+        key: key.unwrap_or(setting.stage).to_string(),
+        param: Some("key"),
+    })
+}
+
+fn judge_cost(setting: &Setting<'_>) -> Option<Cost> {
+    setting.models.get(setting.params.text("model"))?;
+    Some(Cost {
+        unit: "count",
+        flop: 10_000_000_000,
+        common_flop: 9_000_000_000,
+        weight_bytes: 400_000_000,
+        common_weight_bytes: 345_000_000,
+        input_bytes: 9_437_184,
+    })
+}
+
+/// Models in one folder have one backbone.
+fn judge_identity(setting: &Setting<'_>) -> Result<Option<Json>, Finding> {
+    let model = &setting.models[setting.params.text("model")];
+    Ok(Some(json!({ "backbone": model.path.parent() })))
 }
 
 static COLLECT: OperatorSpec = toy(

@@ -104,8 +104,8 @@ fn a_slow_item_holds_nothing_up() {
 fn device_places_are_waited_for_so_long() {
     let mut toy = Toy::new();
     let rows = toy.source(4);
-    let score = toy.device("score", &[rows], |_, _| {
-        sleep(200);
+    let score = toy.device("score", &[rows], |call, _| {
+        sleep(if call.item.sequence == 0 { 1_500 } else { 1 });
         Ok(Outcome::value(1_i64))
     });
     toy.tune(score, |stage| {
@@ -121,6 +121,25 @@ fn device_places_are_waited_for_so_long() {
         cells[3],
         "failed: score Exhausted no model instance was free within 300ms (`acquire_timeout`; the stage has 1) after 0"
     );
+}
+
+#[test]
+fn waiting_in_line_is_not_waiting_for_an_instance() {
+    let mut toy = Toy::new();
+    let rows = toy.source(8);
+    let score = toy.device("score", &[rows], |_, _| {
+        sleep(100);
+        Ok(Outcome::value(1_i64))
+    });
+    toy.tune(score, |stage| {
+        stage.placement.concurrency = 1;
+        stage.placement.acquire_timeout = Duration::from_millis(400);
+    });
+    let result = toy.tell(&[score]);
+    let table = toy.sink(result);
+    toy.run().unwrap();
+    // The last one was 700 ms in line, and the instance was never busy with one call for longer than 100.
+    assert_eq!(table.column("score"), ["1"; 8]);
 }
 
 #[test]

@@ -4,7 +4,9 @@
 #[path = "../toy/mod.rs"]
 mod toy;
 
+mod batches;
 mod bounds;
 mod items;
 mod jobs;
+mod parts;
 mod shapes;

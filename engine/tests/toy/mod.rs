@@ -4,15 +4,17 @@
 //! the stage's only parameter.
 #![allow(dead_code, clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use clipsieve_engine::operator::{
-    Answer, AsyncTransform, BuildContext, Call, Delivered, Document, Executor, Gather, Item,
-    Models, Operator, OperatorError, OperatorSpec, Outcome, ParamValue, Params, Placement,
-    PortKind, Ports, Receipt, Row, Signature, Sink, Source, SourceRow, Stores, Transform, Value,
+    Answer, AsyncTransform, BatchError, Batched, Batcher, BuildContext, Call, Common, Deadline,
+    Delivered, Document, Executor, Gather, Item, Models, Operator, OperatorError, OperatorSpec,
+    Outcome, ParamValue, Params, Placement, Planner, PortKind, Ports, Receipt, Row, Signature,
+    Sink, Source, SourceRow, Stores, Transform, Unit, Value,
 };
-use clipsieve_engine::plan::{Limits, Plan, Retry, Stage, StageIndex, Threads};
+use clipsieve_engine::plan::{Limits, Part, Plan, Retry, Stage, StageIndex, Tap, Threads};
 use clipsieve_engine::run::{RunError, RunOptions, RunReport, run};
 use futures::future::BoxFuture;
 use petgraph::graph::DiGraph;
@@ -43,6 +45,7 @@ const fn spec(name: &'static str, ports: Ports, executor: Executor) -> OperatorS
         concurrency: 0,
         check: None,
         demand: None,
+        planner: Planner::NONE,
         build,
     }
 }
@@ -69,6 +72,18 @@ static SINK: OperatorSpec = spec("toy_sink", way(&[PortKind::DOCUMENT], None), E
 static CPU: OperatorSpec = spec("toy_cpu", way(&[NUMBER], Some(NUMBER)), Executor::Cpu);
 static IO: OperatorSpec = spec("toy_io", way(&[NUMBER], Some(NUMBER)), Executor::Io);
 static DEVICE: OperatorSpec = spec("toy_device", way(&[NUMBER], Some(NUMBER)), Executor::Device);
+static PARTED: OperatorSpec = OperatorSpec {
+    planner: Planner {
+        common: Some(Common {
+            part: "part",
+            pass: "pass",
+            identity: |_| Ok(None),
+            build: |contexts| build(&contexts[0]),
+        }),
+        ..Planner::NONE
+    },
+    ..spec("toy_parted", way(&[NUMBER], Some(NUMBER)), Executor::Cpu)
+};
 static GATHER: OperatorSpec = spec(
     "toy_gather",
     Ports::Gather {
@@ -140,6 +155,11 @@ impl Toy {
             timeout: Duration::from_secs(30),
             demand: None,
             wishes: Vec::new(),
+            aliases: Vec::new(),
+            parts: Vec::new(),
+            taps: BTreeMap::new(),
+            common: None,
+            cost: None,
         });
         for (port, input) in inputs.iter().enumerate() {
             self.plan.graph.add_edge(*input, index, port);
@@ -239,6 +259,61 @@ impl Toy {
                 },
             ))))
         })
+    }
+
+    /// A stage on the `device` executor whose items are cut into units, as many as `units` says, each of a shape; its
+    /// answer is the sum of the units' answers.
+    pub fn batched(
+        &mut self,
+        id: &str,
+        inputs: &[StageIndex],
+        batcher: &Arc<ToyBatcher>,
+        units: impl Fn(i64) -> Result<Vec<(u64, i64)>> + Send + Sync + Clone + 'static,
+    ) -> StageIndex {
+        let batcher = Arc::clone(batcher);
+        self.stage(id, &DEVICE, inputs, move |_| {
+            let batcher: Arc<dyn Batcher> = Arc::<ToyBatcher>::clone(&batcher);
+            Ok(Operator::Batched(
+                Box::new(ToyBatched(units.clone())),
+                batcher,
+            ))
+        })
+    }
+
+    /// Several stages in one node, whose answers are what `work` says.
+    pub fn parts(
+        &mut self,
+        ids: &[&str],
+        inputs: &[StageIndex],
+        work: impl Fn(&Call, &[Value]) -> Result<Outcome> + Send + Sync + Clone + 'static,
+    ) -> StageIndex {
+        let index = self.stage(ids[0], &PARTED, inputs, move |_| {
+            Ok(transform(work.clone()))
+        });
+        let params = self.plan.graph[index].params.clone();
+        self.plan.graph[index].parts = ids
+            .iter()
+            .map(|id| Part {
+                id: (*id).to_owned(),
+                params: params.clone(),
+                wishes: Vec::new(),
+                aliases: Vec::new(),
+                cost: None,
+            })
+            .collect();
+        index
+    }
+
+    /// Lets a port take from a part of a node, which the file calls `id`.
+    pub fn tap(&mut self, index: StageIndex, port: usize, id: &str, part: Option<usize>) {
+        let of = self.plan.graph[index].inputs[port];
+        let of = self.plan.graph[of].id.clone();
+        let tap = Tap {
+            id: id.to_owned(),
+            part,
+            renames: vec![(of, id.to_owned())],
+        };
+        self.plan.graph[index].taps.insert(port, tap);
     }
 
     /// Adds one to each number.
@@ -369,6 +444,75 @@ impl Transform for ToyTransform {
 
     fn apply(&self, call: &Call, inputs: &[Value]) -> Result<Outcome> {
         (self.work)(call, inputs)
+    }
+}
+
+struct ToyBatched<F>(F);
+
+impl<F> Batched for ToyBatched<F>
+where
+    F: Fn(i64) -> Result<Vec<(u64, i64)>> + Send + Sync,
+{
+    fn cut(&self, _: &Call, inputs: &[Value]) -> Result<Vec<Unit>> {
+        let units = (self.0)(number(&inputs[0])?)?;
+        let unit = |(shape, work)| Unit {
+            shape,
+            work: Value::new::<i64>(work),
+        };
+        Ok(units.into_iter().map(unit).collect())
+    }
+
+    fn join(&self, _: &Call, _: &[Value], answers: Vec<Value>) -> Result<Outcome> {
+        let answers = answers.iter().map(number);
+        answers.sum::<Result<i64>>().map(Outcome::value)
+    }
+}
+
+type RunBatch = Box<dyn Fn(&[i64]) -> std::result::Result<(), BatchError> + Send + Sync>;
+
+/// Doubles the numbers of a batch, and keeps a list of the batches.
+pub struct ToyBatcher {
+    pub batch: usize,
+    pub max_wait: Duration,
+    pub batches: Mutex<Vec<Vec<i64>>>,
+    pub run: RunBatch,
+}
+
+impl ToyBatcher {
+    pub fn new(
+        batch: usize,
+        run: impl Fn(&[i64]) -> std::result::Result<(), BatchError> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            batch,
+            max_wait: Duration::ZERO,
+            batches: Mutex::default(),
+            run: Box::new(run),
+        }
+    }
+
+    pub fn batches(&self) -> Vec<Vec<i64>> {
+        self.batches.lock().unwrap().clone()
+    }
+}
+
+impl Batcher for ToyBatcher {
+    fn batch(&self) -> usize {
+        self.batch
+    }
+
+    fn max_wait(&self) -> Duration {
+        self.max_wait
+    }
+
+    fn run(&self, units: &[Value], _: &Deadline) -> std::result::Result<Vec<Value>, BatchError> {
+        let numbers = units.iter().map(number).collect::<Result<Vec<_>>>()?;
+        self.batches.lock().unwrap().push(numbers.clone());
+        (self.run)(&numbers)?;
+        Ok(numbers
+            .iter()
+            .map(|number| Value::new(2 * number))
+            .collect())
     }
 }
 

@@ -10,6 +10,7 @@
 //! | [`design`] | what is put over a scene, with its labels |
 //! | [`samples`] | scene, design, the wear of encoding: batches |
 //! | [`train`], [`validate`] | the loop; average precision by class and recall by kind |
+//! | [`videos`] | whole videos with labels, to judge the pipeline with |
 
 mod borders;
 mod design;
@@ -22,6 +23,7 @@ mod sheet;
 mod subtitles;
 mod train;
 mod validate;
+mod videos;
 mod watermarks;
 mod words;
 
@@ -47,6 +49,8 @@ enum Work {
     Train(train::Args),
     /// Draws samples with their labels onto one picture, to look at
     Sheet(sheet::Args),
+    /// Makes whole videos with overlays and their labels, for `clipsieve evaluate`
+    Videos(videos::Args),
 }
 
 /// What samples are made of.
@@ -84,5 +88,6 @@ pub fn run(args: &Args) -> Result<(), Error> {
     match &args.work {
         Work::Train(args) => train::run(args),
         Work::Sheet(args) => sheet::run(args),
+        Work::Videos(args) => videos::run(args),
     }
 }

@@ -170,6 +170,27 @@ impl VJepa2Config {
     }
 }
 
+impl VJepa2Config {
+    /// Numbers in the encoder's weights.
+    pub fn encoder_parameters(&self) -> u64 {
+        let (h, m) = (self.hidden as f64, self.mlp_hidden as f64);
+        let patch = (CHANNELS * self.tubelet_frames * self.patch_px * self.patch_px) as f64;
+        let bias = if self.qkv_bias { 3.0 * h } else { 0.0 };
+        let block = 4.0 * h * h + h + bias + 2.0 * h * m + m + h + 4.0 * h;
+        (patch * h + h + self.layers as f64 * block + 2.0 * h) as u64
+    }
+
+    /// Numbers in the attentive pooler's weights.
+    pub fn pooler_parameters(&self) -> u64 {
+        let h = self.hidden as f64;
+        let m = POOLER_MLP_RATIO as f64 * h;
+        let (norms, mlp) = (4.0 * h, 2.0 * h * m + m + h);
+        let cross = 3.0 * (h * h + h) + norms + mlp;
+        let block = 4.0 * (h * h + h) + norms + mlp;
+        (h + cross + self.pooler_layers as f64 * block) as u64
+    }
+}
+
 /// One pre-norm block. In f64, so that sizes no machine computes saturate instead of overflowing.
 fn block_flops(n: f64, h: f64, m: f64) -> f64 {
     8.0 * n * h * h + 4.0 * n * h * m + 4.0 * n * n * h

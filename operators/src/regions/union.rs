@@ -29,6 +29,9 @@ const PIECE: f32 = 0.7;
 /// Persistence under which lasting edges cannot be asked for: they last over 80 % of the frames.
 const LASTS: f32 = 0.85;
 
+/// Score that a model's bar needs where the pixels show none: doors, walls and tables have straight seams, too.
+const BAR_SCORE: f32 = 0.5;
+
 /// Score that a model's overlay needs: with lasting edges, without evidence, and against it.
 const SCORES: [f32; 3] = [0.25, 0.4, 0.65];
 
@@ -48,6 +51,7 @@ pub fn union(seen: Seen, model: Vec<Region>) -> Vec<Region> {
         });
         match on_side {
             Some(exact) => confirm(exact, &bar),
+            None if bar.score < BAR_SCORE => {}
             None => regions.extend(exact_bar(&seen.planes, bar, side, width, height)),
         }
     }
@@ -88,11 +92,13 @@ pub fn union(seen: Seen, model: Vec<Region>) -> Vec<Region> {
     regions
 }
 
-/// The region was found by another backend, too.
+/// The region was found once more, perhaps by another backend.
 fn confirm(exact: &mut Region, other: &Region) {
     exact.score = exact.score.max(other.score);
     exact.persistence = exact.persistence.max(other.persistence);
-    exact.found_by = FOUND_BY_BOTH;
+    if exact.found_by != other.found_by {
+        exact.found_by = FOUND_BY_BOTH;
+    }
 }
 
 /// Along which side a box is a bar: it touches the side, and is longer along it than deep.
@@ -255,10 +261,13 @@ mod tests {
             }
         });
         assert!(both(&gradient, &[]).is_empty());
+        // Seen twice by the model alone, it is still the model's alone.
         assert_eq!(
-            both(&gradient, std::slice::from_ref(&rough)),
+            both(&gradient, &[rough.clone(), rough.clone()]),
             [("border".to_owned(), exact, "yolo")]
         );
+        let unsure = region("border", rough.rect, 0.4);
+        assert!(both(&gradient, &[unsure]).is_empty());
         assert!(both(&frames(12, moving), &[rough]).is_empty());
         let adrift = region("border", [40.0, 60.0, 200.0, 90.0], 0.9);
         assert!(both(&frames(12, moving), &[adrift]).is_empty());

@@ -142,13 +142,13 @@ pub(super) fn physical(plan: &Plan) -> Picture {
         nodes: plan
             .order
             .iter()
-            .map(|index| physical_node(&plan.graph[*index]))
+            .map(|index| physical_node(plan, &plan.graph[*index]))
             .collect(),
         arrows,
     }
 }
 
-fn physical_node(stage: &Stage) -> Node {
+fn physical_node(plan: &Plan, stage: &Stage) -> Node {
     let mut lines = vec![stage.id.clone(), stage.spec.name.to_string()];
     if stage.spec.is_source() || stage.spec.is_sink() {
         lines.push(runs_on(stage));
@@ -165,7 +165,7 @@ fn physical_node(stage: &Stage) -> Node {
             format_duration(stage.timeout)
         ));
     }
-    lines.extend(physical_notes(stage));
+    lines.extend(physical_notes(plan, stage));
     Node {
         lines,
         look: look(stage.spec),

@@ -113,7 +113,11 @@ pub(super) fn heading(out: &mut String, left: &str, right: &str) {
 
 /// `1 stage`, `2 stages`.
 pub(super) fn counted(count: usize, thing: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
+    let plural = match thing.ends_with('s') {
+        _ if count == 1 => "",
+        true => "es",
+        false => "s",
+    };
     format!("{count} {thing}{plural}")
 }
 

@@ -2,14 +2,24 @@ use serde_json::{Map, Value as Json};
 
 use super::lanes::draw;
 use super::layout::{COLUMNS, cell, cell_right, column, counted, heading, push_line, row, wrap};
-use crate::operator::Executor;
 use crate::operator::units::{format_bytes, format_duration};
+use crate::operator::{Executor, ParamValue};
 use crate::plan::{Plan, Stage, StageIndex};
 
 pub(super) fn render(plan: &Plan) -> String {
     let mut out = String::new();
     heading(&mut out, &plan.name, "physical view");
-    push_line(&mut out, &counted(plan.order.len(), "stage"));
+    let nodes = plan.order.len();
+    let all = plan
+        .order
+        .iter()
+        .map(|index| plan.graph[*index].stands_for());
+    let all: usize = all.sum();
+    let count = match all > nodes {
+        true => format!("{} in {}", counted(all, "stage"), counted(nodes, "node")),
+        false => counted(nodes, "stage"),
+    };
+    push_line(&mut out, &count);
     out.push('\n');
     for (name, value) in totals(plan) {
         push_line(&mut out, &format!("  {} {value}", cell(name, 16)));
@@ -22,6 +32,35 @@ pub(super) fn render(plan: &Plan) -> String {
 
 /// What the run as a whole uses, by name.
 pub(super) fn totals(plan: &Plan) -> Vec<(&'static str, String)> {
+    let mut totals = bounds(plan);
+    for shared in plan.shared() {
+        let work = format!(
+            "{}, {}, saves {} % of the model work",
+            counted(shared.parts, shared.part),
+            counted(shared.passes, shared.pass),
+            shared.saved_percent()
+        );
+        totals.push(("done once", work));
+        let weights = about_bytes(shared.weight_bytes);
+        let weights = match shared.weight_bytes_alone > shared.weight_bytes {
+            true => format!(
+                "{weights} in a process instead of {}",
+                about_bytes(shared.weight_bytes_alone)
+            ),
+            false => format!("{weights} in a process"),
+        };
+        totals.push(("weights", weights));
+    }
+    if plan.equal_stages() > 0 {
+        totals.push((
+            "equal stages",
+            format!("{} done by others", counted(plan.equal_stages(), "stage")),
+        ));
+    }
+    totals
+}
+
+fn bounds(plan: &Plan) -> Vec<(&'static str, String)> {
     let (limits, threads) = (&plan.limits, &plan.threads);
     let workers = plan.processes * plan.workers;
     let all_bytes = limits.memory_bytes.saturating_mul(plan.processes as u64);
@@ -124,7 +163,7 @@ fn stages(out: &mut String, plan: &Plan) {
             drawn = &lanes.rest;
         }
         let below = is_below.then(|| placed(stage));
-        for note in below.into_iter().chain(notes(stage)) {
+        for note in below.into_iter().chain(notes(plan, stage)) {
             let width = COLUMNS.saturating_sub(lane_width + 5);
             for (index, text) in wrap(&note, width).into_iter().enumerate() {
                 let indent = if index == 0 { "  " } else { "    " };
@@ -174,27 +213,42 @@ fn columns(stage: &Stage) -> [String; 5] {
 }
 
 /// What else there is to say of a stage.
-pub(super) fn notes(stage: &Stage) -> Vec<String> {
+pub(super) fn notes(plan: &Plan, stage: &Stage) -> Vec<String> {
     let mut notes = Vec::new();
     if stage.spec.is_sink() {
         notes.push("⇢ exchange: result rows from all workers to one, committed by epoch".into());
     }
-    let params: Vec<String> = stage
-        .params
-        .iter()
-        .map(|(name, value)| format!("{name} {value}"))
-        .collect();
+    notes.extend(stands_for(stage));
+    let is_of_all = |name: &str, value: &ParamValue| {
+        let mut parts = stage.parts.iter();
+        parts.all(|part| part.params.get(name) == Some(value))
+    };
+    let params = stage.params.iter();
+    let params = shown(params.filter(|(name, value)| is_of_all(name, value)));
     if !params.is_empty() {
-        notes.push(params.join(", "));
+        notes.push(params);
+    }
+    for part in &stage.parts {
+        let params = part.params.iter();
+        let params = shown(params.filter(|(name, value)| !is_of_all(name, value)));
+        let aliases = equal_to(&part.id, &part.aliases);
+        let aliases = aliases.map_or(String::new(), |aliases| format!(" ({aliases})"));
+        notes.push(format!("{}: {params}{aliases}", part.id));
     }
     if stage.placement.executor == Executor::Device {
+        let with = plan.in_common_with(stage);
+        let with = match with.as_slice() {
+            [] => String::new(),
+            with => format!(", in common with {}", with.join(", ")),
+        };
         notes.push(format!(
-            "{} on {}, an item waits {} at most for one",
+            "{} on {}{with}; an item waits {} at most for one",
             counted(stage.placement.concurrency, "model instance"),
             runs_on(stage),
             format_duration(stage.placement.acquire_timeout)
         ));
     }
+    notes.extend(costs(stage));
     if stage.retry.attempts > 1 {
         notes.push(format!(
             "pause before another attempt: {}, doubling",
@@ -208,6 +262,75 @@ pub(super) fn notes(stage: &Stage) -> Vec<String> {
         notes.push("⇢ exchange: each row to the worker with free credits".into());
     }
     notes
+}
+
+fn shown<'a>(params: impl Iterator<Item = (&'static str, &'a ParamValue)>) -> String {
+    let params = params.map(|(name, value)| format!("{name} {value}"));
+    params.collect::<Vec<_>>().join(", ")
+}
+
+/// Which other stages of the file it does the work of.
+fn stands_for(stage: &Stage) -> Option<String> {
+    if stage.parts.is_empty() {
+        return equal_to(&stage.id, &stage.aliases);
+    }
+    let common = stage.spec.planner.common?;
+    let ids: Vec<&str> = stage.parts.iter().map(|part| part.id.as_str()).collect();
+    Some(format!(
+        "does the work of {}: {}, 1 {}",
+        ids.join(", "),
+        counted(ids.len(), common.part),
+        common.pass
+    ))
+}
+
+fn equal_to(id: &str, aliases: &[String]) -> Option<String> {
+    let verb = if aliases.len() == 1 { "is" } else { "are" };
+    (!aliases.is_empty()).then(|| format!("{} {verb} equal to {id}", aliases.join(", ")))
+}
+
+/// What a stage's work is estimated to cost.
+fn costs(stage: &Stage) -> Option<String> {
+    let cost = stage.cost?;
+    let (alone, _) = stage.cost_alone();
+    let instead = match alone > cost.flop {
+        true => format!(" instead of {}", format_flop(alone)),
+        false => String::new(),
+    };
+    Some(format!(
+        "{} a {}{instead}, {} of input; weights {}",
+        format_flop(cost.flop),
+        cost.unit,
+        about_bytes(cost.input_bytes),
+        about_bytes(cost.weight_bytes)
+    ))
+}
+
+/// Floating-point operations, to three digits: `2.45 TFLOP`.
+fn format_flop(flop: u64) -> String {
+    format!("{}FLOP", scaled(flop))
+}
+
+/// Bytes, to three digits: `345 MB`.
+fn about_bytes(bytes: u64) -> String {
+    format!("{}B", scaled(bytes))
+}
+
+fn scaled(count: u64) -> String {
+    const UNITS: [&str; 6] = ["", "k", "M", "G", "T", "P"];
+    let mut value = count as f64;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let decimals = match value {
+        _ if unit == 0 => 0,
+        value if value < 9.995 => 2,
+        value if value < 99.95 => 1,
+        _ => 0,
+    };
+    format!("{value:.decimals$} {}", UNITS[unit])
 }
 
 fn resources(out: &mut String, plan: &Plan) {

@@ -10,14 +10,15 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::stage::Running;
 use super::{Inputs, Job, PoolThread, StageRuntime, Work};
-use crate::operator::{Answer, Call, Deadline, ErrorKind, OperatorError, Outcome};
+use crate::operator::{Answer, Call, Deadline, ErrorKind, Failure, OperatorError, Outcome};
 use crate::run::board::Mark;
 use crate::run::budget::{Ask, Grant};
 use crate::run::panics;
+use crate::run::taps::Parts;
 
 /// Longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -52,6 +53,13 @@ pub(super) fn panicked(description: String) -> OperatorError {
     OperatorError::internal(description)
 }
 
+impl Attempt {
+    /// Its number in the stage's table.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+}
+
 impl StageRuntime {
     /// Begins a call, or fails the job if there is no time left for one.
     pub(super) fn begin(
@@ -59,18 +67,21 @@ impl StageRuntime {
         mut job: Job,
         thread: Option<&Arc<PoolThread>>,
     ) -> Option<Attempt> {
-        if let Some((kind, message)) = self.out_of_time(&job) {
+        // The one look at the clock that a call's beginning takes: at a million calls a second each one shows.
+        let now = Instant::now();
+        if let Some((kind, message)) = self.out_of_time(&job, now) {
             job.attempt -= 1;
             self.fail(job, kind, message);
             return None;
         }
         let item = Arc::clone(job.item());
         let deadline = if self.gathers() {
-            Deadline::after(self.timeout)
+            Deadline::never().within_from(now, self.timeout)
         } else {
-            item.deadline.within(self.timeout)
+            item.deadline.within_from(now, self.timeout)
         };
-        self.stats().begin(job.queued_at.elapsed());
+        let queued = now.saturating_duration_since(job.queued_at);
+        self.stats().begin(queued);
         let attempt = Attempt {
             id: 0,
             call: Call {
@@ -84,7 +95,7 @@ impl StageRuntime {
             grant: job.grant.take(),
             _mark: self.services.board.mark(job.sequence(), self.rank),
         };
-        let id = self.enter(job, deadline, thread.cloned());
+        let id = self.enter(job, now, deadline, thread.cloned());
         Some(Attempt { id, ..attempt })
     }
 
@@ -130,6 +141,16 @@ impl StageRuntime {
 
     /// Ends a call. Returns whether it was still in the table.
     pub(super) fn end(self: &Arc<Self>, attempt: Attempt, stepped: Stepped) -> bool {
+        self.end_after(attempt, stepped, None)
+    }
+
+    /// The same for a call that was not worked on all the time since it began, but so long.
+    pub(super) fn end_after(
+        self: &Arc<Self>,
+        attempt: Attempt,
+        stepped: Stepped,
+        busy: Option<Duration>,
+    ) -> bool {
         let Attempt {
             id,
             inputs,
@@ -147,11 +168,10 @@ impl StageRuntime {
         };
         drop(call);
         let needs = matches!(stepped, Ok(Step::Needs(_)));
-        self.stats().end(started.elapsed(), !needs);
+        let busy = busy.unwrap_or_else(|| started.elapsed());
+        self.stats().end(busy, !needs);
         job.sized = sized;
         job.grant = grant;
-        // The place first: whoever is next in line need not wait for the answer to be told.
-        self.vacate();
         match stepped {
             Ok(Step::Needs(bytes)) => {
                 let budget = Arc::clone(&self.services.budget);
@@ -161,10 +181,56 @@ impl StageRuntime {
                 let message = self.timeout_message(&job, started);
                 self.fail(job, ErrorKind::Timeout, message);
             }
+            Ok(Step::Done(Outcome::Parts(parts))) => self.answer_parts(job, parts),
             Ok(Step::Done(outcome)) => self.succeed(job, outcome),
             Err(error) => self.fail_or_retry(job, &error),
         }
         true
+    }
+
+    /// Answers for several stages. A part that may end better is reason to try the whole again.
+    fn answer_parts(self: &Arc<Self>, job: Job, parts: Vec<Result<Outcome, OperatorError>>) {
+        if parts.len() != self.parts.len() {
+            let message = format!(
+                "it answered for {} stages where the plan has {} (a bug in the operator)",
+                parts.len(),
+                self.parts.len()
+            );
+            self.fail(job, ErrorKind::Internal, message);
+            return;
+        }
+        let mut errors = parts.iter().filter_map(|part| part.as_ref().err());
+        if job.attempt < self.retry.attempts
+            && let Some(error) = errors.find(|error| error.kind.is_temporary())
+        {
+            self.fail_or_retry(job, error);
+            return;
+        }
+        let answers = parts.into_iter().zip(&self.parts);
+        let answers = answers
+            .map(|(part, id)| self.part(&job, id, part))
+            .collect();
+        self.succeed(job, Outcome::value(Parts(answers)));
+    }
+
+    /// The answer for one of the stages whose work this one does.
+    fn part(&self, job: &Job, id: &str, part: Result<Outcome, OperatorError>) -> Answer {
+        let error = match part {
+            Ok(Outcome::Value(value)) => return Answer::Value(value),
+            Ok(Outcome::Skipped(why)) => return Answer::Skipped(why.into()),
+            Ok(Outcome::Parts(_)) => OperatorError::internal("a part cannot have parts"),
+            Err(error) => error,
+        };
+        self.stats().fail();
+        let (attempts, message) = (job.attempt, error.full_message());
+        tracing::error!(parent: job.span(), sequence = job.sequence(), stage = id, attempts, "{message}");
+        Answer::Failed(Arc::new(Failure {
+            // Whoever takes from the part has its own name for it.
+            stage: self.id.clone(),
+            kind: error.kind,
+            error: message,
+            attempts,
+        }))
     }
 
     fn succeed(&self, mut job: Job, outcome: Outcome) {
@@ -185,6 +251,7 @@ impl StageRuntime {
                 self.stats().skip();
                 Answer::Skipped(why.into())
             }
+            Outcome::Parts(_) => unreachable!("parts are answered elsewhere"),
         };
         job.answer(answer);
     }

@@ -33,13 +33,13 @@ pub(in crate::run) struct Job {
 }
 
 impl Job {
-    pub fn new(ticket: Arc<Ticket>, inputs: Inputs, reply: Arc<Inbox>) -> Self {
+    pub fn new(ticket: Arc<Ticket>, inputs: Inputs, reply: Arc<Inbox>, queued_at: Instant) -> Self {
         Self {
             ticket,
             inputs,
             reply,
             attempt: 1,
-            queued_at: Instant::now(),
+            queued_at,
             sized: false,
             grant: None,
             last_error: None,

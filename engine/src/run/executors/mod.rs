@@ -9,15 +9,18 @@
 //!   that gather, and by device stages placed on the CPU; it takes the stage nearest to the sink first, so that items
 //!   finish and their memory is free before new ones begin. A device stage on another device has a pool of its own.
 //! * [`io`]: the tasks of a tokio runtime.
+//! * [`BatchLine`]: stages whose items go through a model in batches have one line before it, and no places of their own.
 //!
 //! What a call is (attempts, deadlines, memory, panics, statistics) stands in `calls.rs`, the same for both.
 
+mod batch;
 mod calls;
 pub(super) mod io;
 mod job;
 mod pool;
 mod stage;
 
+pub(super) use batch::BatchLine;
 pub(super) use job::{Inputs, Job};
 pub(super) use pool::{Pool, PoolThread, Task};
 pub(super) use stage::{Lane, Services, StageRuntime, Work};

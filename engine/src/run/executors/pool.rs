@@ -3,15 +3,17 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{Job, StageRuntime};
+use super::{BatchLine, Job, StageRuntime};
 use crate::run::abort::Abort;
 use crate::run::panics::{self, EXECUTOR_THREAD};
 use crate::run::{RunError, RunErrorKind};
 
-/// A job with a place in its stage.
-pub(in crate::run) struct Task {
-    pub stage: Arc<StageRuntime>,
-    pub job: Job,
+/// What a thread of a pool does.
+pub(in crate::run) enum Task {
+    /// A job with a place in its stage.
+    Call(Arc<StageRuntime>, Job),
+    /// A batch from a line, with an instance of what is behind it.
+    Serve(Arc<BatchLine>),
 }
 
 /// A fixed number of threads that do the tasks of one or many stages, the stage nearest to the sink first, and the tasks of
@@ -132,26 +134,40 @@ impl Pool {
     fn work(&self, thread: &Arc<PoolThread>, abort: &Abort) {
         // Blocking faces of asynchronous libraries want to find a runtime.
         let _entered = self.tokio.enter();
-        while let Some(Task { stage, job }) = self.next() {
-            let id = stage.id.clone();
-            match panics::catch(move || stage.run_on(job, thread)) {
+        while let Some(task) = self.next() {
+            let done = panics::catch(move || match task {
+                Task::Call(stage, job) => stage.run_on(job, thread),
+                Task::Serve(line) => line.serve(thread),
+            });
+            match done {
                 Ok(true) => {}
                 Ok(false) => {
                     self.state().lost -= 1;
                     return;
                 }
                 // Operators' panics are caught further inside: this one is ours, and the item is lost.
-                Err(panic) => abort.with(RunError::at(RunErrorKind::Internal, &id, panic)),
+                Err(panic) => abort.with(RunError::new(RunErrorKind::Internal, panic)),
             }
         }
     }
 
-    /// This thread's call was given up: another thread takes its place in the pool.
+    /// Whether the thread was not given up.
+    pub fn owns(&self, thread: &Arc<PoolThread>) -> bool {
+        let state = self.state();
+        let mut threads = state.threads.iter();
+        threads.any(|(own, _)| Arc::ptr_eq(own, thread))
+    }
+
+    /// A call of this thread was given up: another thread takes its place in the pool, if none did yet.
     pub fn replace(self: &Arc<Self>, thread: &Arc<PoolThread>, stage: &str, abort: &Arc<Abort>) {
         let mut state = self.state();
+        let threads = state.threads.len();
         state
             .threads
             .retain(|(other, _)| !Arc::ptr_eq(other, thread));
+        if state.threads.len() == threads {
+            return;
+        }
         state.lost += 1;
         let lost = state.lost;
         drop(state);

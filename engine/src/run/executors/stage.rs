@@ -1,16 +1,19 @@
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Job, Pool, PoolThread, Task, io};
+use super::{BatchLine, Job, Pool, PoolThread, Task, io};
 use crate::observe::{Observer, StageStats};
-use crate::operator::{AsyncTransform, Deadline, ErrorKind, Failure, Gather, Transform};
+use crate::operator::{
+    AsyncTransform, Batched, Batcher, Deadline, ErrorKind, Failure, Gather, Transform,
+};
 use crate::plan::Retry;
 use crate::run::abort::Abort;
 use crate::run::board::Board;
 use crate::run::budget::Budget;
 use crate::run::clock::Clock;
+use crate::run::numbers::ByNumber;
 use crate::run::{RunError, RunErrorKind};
 
 /// How long a call may go on after its deadline before it is given up.
@@ -21,12 +24,14 @@ pub(in crate::run) enum Work {
     Transform(Box<dyn Transform>),
     Async(Box<dyn AsyncTransform>),
     Gather(Box<dyn Gather>),
+    Batched(Box<dyn Batched>, Arc<dyn Batcher>),
 }
 
 /// The executor that does a stage's work.
 pub(in crate::run) enum Lane {
     Pool(Arc<Pool>),
     Io(tokio::runtime::Handle),
+    Batch(Arc<BatchLine>),
 }
 
 /// What all stages of a process share.
@@ -52,13 +57,15 @@ pub(in crate::run) struct StageRuntime {
     pub rank: usize,
     /// The ids of the stages it takes from, in port order.
     pub input_ids: Vec<String>,
+    /// The stages whose work it does, if they differ.
+    pub parts: Vec<String>,
     pub work: Work,
     pub lane: Lane,
     pub retry: Retry,
     pub timeout: Duration,
     /// Items it works on at once.
     pub concurrency: usize,
-    /// Longest wait for a place, where places are model instances.
+    /// Longest wait for a place of the first in line, where places are model instances.
     pub acquire_timeout: Option<Duration>,
     pub services: Arc<Services>,
     pub places: Places,
@@ -73,7 +80,9 @@ struct State {
     /// Places taken: jobs handed to the executor and not yet through.
     taken: usize,
     waiting: VecDeque<Job>,
-    running: HashMap<u64, Running>,
+    /// When a place was last given to somebody in line.
+    moved: Option<Instant>,
+    running: ByNumber<Running>,
     calls: u64,
 }
 
@@ -102,62 +111,80 @@ impl StageRuntime {
 
     /// Takes jobs; each is answered some time later.
     pub(in crate::run) fn submit(self: &Arc<Self>, jobs: &mut Vec<Job>) {
+        if let Lane::Batch(line) = &self.lane {
+            line.add(self, jobs.drain(..), false);
+            return;
+        }
         let mut state = self.state();
         let free = self.concurrency.saturating_sub(state.taken);
         let now = free.min(jobs.len());
         state.taken += now;
-        let placed: Vec<Job> = jobs.drain(..now).collect();
-        state.waiting.extend(jobs.drain(..));
+        state.waiting.extend(jobs.drain(now..));
         drop(state);
-        self.start(placed);
+        self.start(jobs.drain(..));
     }
 
     /// Takes a job back that waited for memory or for another attempt; it is older than those in line.
     pub(in crate::run) fn resume(self: &Arc<Self>, mut job: Job) {
         job.queued_at = Instant::now();
+        if let Lane::Batch(line) = &self.lane {
+            line.add(self, [job], true);
+            return;
+        }
         let mut state = self.state();
         if state.taken < self.concurrency {
             state.taken += 1;
             drop(state);
-            self.start(vec![job]);
+            self.start([job]);
         } else {
             state.waiting.push_front(job);
         }
     }
 
-    fn start(self: &Arc<Self>, jobs: Vec<Job>) {
+    fn start(self: &Arc<Self>, jobs: impl IntoIterator<Item = Job>) {
+        let mut jobs = jobs.into_iter().peekable();
+        if jobs.peek().is_none() {
+            return;
+        }
         match &self.lane {
-            Lane::Pool(pool) => pool.push(
-                self.rank,
-                jobs.into_iter().map(|job| Task {
-                    stage: Arc::clone(self),
-                    job,
-                }),
-            ),
+            Lane::Pool(pool) => {
+                pool.push(self.rank, jobs.map(|job| Task::Call(Arc::clone(self), job)))
+            }
             Lane::Io(handle) => {
                 for job in jobs {
                     handle.spawn(io::run(Arc::clone(self), job));
                 }
             }
+            Lane::Batch(line) => line.add(self, jobs, false),
         }
     }
 
     /// Gives a place to the next in line, or frees it.
     pub(super) fn vacate(self: &Arc<Self>) {
         let mut state = self.state();
-        match state.waiting.pop_front() {
-            Some(job) => {
-                drop(state);
-                self.start(vec![job]);
-            }
+        let next = self.pass_on(&mut state);
+        drop(state);
+        self.start(next);
+    }
+
+    fn pass_on(&self, state: &mut State) -> Option<Job> {
+        if matches!(self.lane, Lane::Batch(_)) {
+            return None;
+        }
+        let next = state.waiting.pop_front();
+        match next {
+            Some(_) if self.acquire_timeout.is_some() => state.moved = Some(Instant::now()),
+            Some(_) => {}
             None => state.taken -= 1,
         }
+        next
     }
 
     /// Enters a call into the table.
     pub(super) fn enter(
         &self,
         job: Job,
+        started: Instant,
         deadline: Deadline,
         thread: Option<Arc<PoolThread>>,
     ) -> u64 {
@@ -166,7 +193,7 @@ impl StageRuntime {
         state.calls += 1;
         let running = Running {
             job,
-            started: Instant::now(),
+            started,
             deadline,
             thread,
             cancelled: None,
@@ -175,9 +202,22 @@ impl StageRuntime {
         call
     }
 
+    /// Says on which thread a call goes on, if on any now.
+    pub(super) fn hold(&self, call: u64, thread: Option<&Arc<PoolThread>>) {
+        if let Some(running) = self.state().running.get_mut(&call) {
+            running.thread = thread.map(Arc::clone);
+        }
+    }
+
     /// Takes a call that came back out of the table; `None` if it was given up and answered before.
-    pub(super) fn leave(&self, call: u64) -> Option<Running> {
-        self.state().running.remove(&call)
+    /// Its place goes to the next in line at once, who need not wait for the answer to be told.
+    pub(super) fn leave(self: &Arc<Self>, call: u64) -> Option<Running> {
+        let mut state = self.state();
+        let running = state.running.remove(&call)?;
+        let next = self.pass_on(&mut state);
+        drop(state);
+        self.start(next);
+        Some(running)
     }
 
     /// Gives the job a failed answer.
@@ -228,43 +268,53 @@ impl StageRuntime {
             .into_iter()
             .filter_map(|call| state.running.remove(&call))
             .collect();
-        let late: Vec<Job> = if state.waiting.is_empty() {
+        let late = if state.waiting.is_empty() {
             Vec::new()
         } else {
-            let late = |job: &mut Job| self.waited_too_long(job, now).is_some();
-            let mut waiting: Vec<Job> = std::mem::take(&mut state.waiting).into();
-            let late = waiting.extract_if(.., late).collect();
-            state.waiting = waiting.into();
+            let mut late = Vec::new();
+            // Only the first waits for an instance; the others wait for those before them.
+            if let Some(first) = state.waiting.front() {
+                let since = state.moved.unwrap_or(first.queued_at).max(first.queued_at);
+                if let Some(found) = self.no_instance(since, now) {
+                    late.extend(state.waiting.pop_front().map(|job| (job, found)));
+                    state.moved = Some(now);
+                }
+            }
+            let mut waiting = VecDeque::with_capacity(state.waiting.len());
+            for job in std::mem::take(&mut state.waiting) {
+                match self.out_of_time(&job, now) {
+                    Some(found) => late.push((job, found)),
+                    None => waiting.push_back(job),
+                }
+            }
+            state.waiting = waiting;
             late
         };
         drop(state);
         for running in lost {
             self.give_up(running);
         }
-        for mut job in late {
-            if let Some((kind, message)) = self.waited_too_long(&job, now) {
-                // The attempt was not made.
-                job.attempt -= 1;
-                self.fail(job, kind, message);
-            }
+        for (mut job, (kind, message)) in late {
+            // The attempt was not made.
+            job.attempt -= 1;
+            self.fail(job, kind, message);
         }
     }
 
-    fn waited_too_long(&self, job: &Job, now: Instant) -> Option<(ErrorKind, String)> {
-        let waited = now.saturating_duration_since(job.queued_at);
-        if let Some(limit) = self.acquire_timeout.filter(|limit| waited > *limit) {
-            let message = format!(
-                "no model instance was free within {limit:?} (`acquire_timeout`; the stage has {})",
-                self.concurrency
-            );
-            return Some((ErrorKind::Exhausted, message));
-        }
-        self.out_of_time(job)
+    /// Whether who has been first in line since then has waited too long for a model instance.
+    pub(super) fn no_instance(&self, since: Instant, now: Instant) -> Option<(ErrorKind, String)> {
+        let waited = now.saturating_duration_since(since);
+        let limit = self.acquire_timeout.filter(|limit| waited > *limit)?;
+        let message = format!(
+            "no model instance was free within {limit:?} (`acquire_timeout`; the stage has {})",
+            self.concurrency
+        );
+        Some((ErrorKind::Exhausted, message))
     }
 
     /// Whether it is too late to call the operator for this job. A gather has to make a row of late items too.
-    pub(super) fn out_of_time(&self, job: &Job) -> Option<(ErrorKind, String)> {
-        if self.gathers() || !job.item().deadline.expired() {
+    pub(super) fn out_of_time(&self, job: &Job, now: Instant) -> Option<(ErrorKind, String)> {
+        if self.gathers() || !job.item().deadline.expired_at(now) {
             return None;
         }
         let limit = self.services.item_timeout;
@@ -285,6 +335,11 @@ impl StageRuntime {
             (Some(thread), Lane::Pool(pool)) => {
                 pool.replace(thread, &self.id, &self.services.abort);
             }
+            (Some(thread), Lane::Batch(line)) => {
+                line.pool.replace(thread, &self.id, &self.services.abort);
+            }
+            // It is in line between two batches, and keeps nothing from anybody.
+            (None, Lane::Batch(_)) => {}
             _ => self.io_thread_lost(),
         }
         self.services.budget.lose(sequence);

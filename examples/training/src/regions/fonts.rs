@@ -52,7 +52,7 @@ impl Fonts {
             }
             if fonts.is_empty() {
                 say(format!(
-                    "no font in {} writes {}; on Debian, install fonts-noto-core and fonts-noto-cjk",
+                    "no font in {} writes {}; scripts/fonts.sh installs some",
                     folder.display(),
                     script.name
                 ));
@@ -66,7 +66,7 @@ impl Fonts {
         {
             return Err(Error::file(
                 folder,
-                "holds no fonts; on Debian, install fonts-dejavu fonts-noto-core fonts-noto-cjk",
+                "holds no fonts; scripts/fonts.sh installs some",
             ));
         }
         Ok(Fonts { by_script })

@@ -82,9 +82,18 @@ impl Lines {
             .map(|(from, to, _)| to.min(&FRAMES) - from.min(&FRAMES))
             .sum();
         let hull = |a: [f32; 4], b: [f32; 4]| {
-            [a[0].min(b[0]), a[1].min(b[1]), a[2].max(b[2]), a[3].max(b[3])]
+            [
+                a[0].min(b[0]),
+                a[1].min(b[1]),
+                a[2].max(b[2]),
+                a[3].max(b[3]),
+            ]
         };
-        let all = self.shown.iter().map(|(_, _, overlay)| overlay.rect).reduce(hull);
+        let all = self
+            .shown
+            .iter()
+            .map(|(_, _, overlay)| overlay.rect)
+            .reduce(hull);
         all.filter(|_| frames * 3 >= FRAMES)
     }
 }
@@ -109,10 +118,15 @@ fn video(
     let inner = design.inner();
     // Subtitles are drawn anew, as they change.
     let had = design.overlays.len();
-    design.overlays.retain(|overlay| CLASSES[overlay.class] != "subtitle");
-    let lines = (design.overlays.len() < had)
-        .then(|| Lines::draw(size, inner, fonts, &mut chance));
-    let scene = scene(sources, (inner[2] - inner[0], inner[3] - inner[1]), &mut chance);
+    design
+        .overlays
+        .retain(|overlay| CLASSES[overlay.class] != "subtitle");
+    let lines = (design.overlays.len() < had).then(|| Lines::draw(size, inner, fonts, &mut chance));
+    let scene = scene(
+        sources,
+        (inner[2] - inner[0], inner[3] - inner[1]),
+        &mut chance,
+    );
 
     let mut frames: Vec<Array3<u8>> = Vec::with_capacity(FRAMES);
     for number in 0..FRAMES {
@@ -158,12 +172,17 @@ fn scene(
     sources: &Sources,
     (width, height): (usize, usize),
     chance: &mut Chance,
-) -> impl Fn(usize) -> Array3<u8> {
+) -> impl Fn(usize) -> Array3<u8> + use<> {
     let footage = !sources.shots.is_empty() && chance.is(0.75);
     let pictures: Vec<Frame> = if footage || sources.photos.is_empty() {
         let shot = chance.pick(&sources.shots);
         let first = chance.below(shot.frames.len().saturating_sub(FRAMES).max(1));
-        shot.frames.iter().skip(first).take(FRAMES).cloned().collect()
+        shot.frames
+            .iter()
+            .skip(first)
+            .take(FRAMES)
+            .cloned()
+            .collect()
     } else {
         vec![Arc::clone(&chance.pick(&sources.photos).picture)]
     };
@@ -182,7 +201,10 @@ fn scene(
     let ends = if still { ends } else { [ends[0], ends[0]] };
     move |number| {
         // Footage that is too short goes back and forth.
-        let (count, turn) = (pictures.len(), (2 * pictures.len()).saturating_sub(2).max(1));
+        let (count, turn) = (
+            pictures.len(),
+            (2 * pictures.len()).saturating_sub(2).max(1),
+        );
         let step = number % turn;
         let picture = &pictures[if step < count { step } else { turn - step }];
         let share = number as f32 / FRAMES as f32;
@@ -192,7 +214,9 @@ fn scene(
         let (part_w, part_h) = (part(most_w, w), part(most_h, h));
         let x = (between(ends[0].1, ends[1].1) * (w - part_w) as f32) as usize;
         let y = (between(ends[0].2, ends[1].2) * (h - part_h) as f32) as usize;
-        let view = picture.slice(s![y..y + part_h, x..x + part_w, ..]).to_owned();
+        let view = picture
+            .slice(s![y..y + part_h, x..x + part_w, ..])
+            .to_owned();
         resized(&view, width as u32, height as u32)
     }
 }

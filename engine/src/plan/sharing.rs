@@ -1,0 +1,152 @@
+//! What a plan saves by doing things once: the numbers that the dry run proves it with.
+
+use std::collections::BTreeMap;
+
+use super::{Plan, Stage};
+use crate::operator::{Cost, OperatorSpec, ParamType, Params};
+
+/// What stages with work in common come to, by the words that their operator has for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shared {
+    /// What each stage adds: `head`.
+    pub part: &'static str,
+    /// What is done for several of them at once: `backbone pass`.
+    pub pass: &'static str,
+    /// Stages of the file.
+    pub parts: usize,
+    /// Nodes of the plan: each does its common work once an item, for all its stages.
+    pub passes: usize,
+    /// Floating-point operations for one unit of each stage, if each worked for itself.
+    pub flop_alone: u64,
+    /// The same as planned.
+    pub flop: u64,
+    /// Bytes of weights in a process, if each stage held its own.
+    pub weight_bytes_alone: u64,
+    /// The same as planned.
+    pub weight_bytes: u64,
+}
+
+impl Shared {
+    /// The share of the work that is saved, in per cent, rounded down.
+    pub fn saved_percent(&self) -> u64 {
+        match self.flop_alone {
+            0 => 0,
+            alone => 100 * self.flop_alone.saturating_sub(self.flop) / alone,
+        }
+    }
+}
+
+impl Stage {
+    /// How many stages of the file it does the work of, itself included.
+    pub fn stands_for(&self) -> usize {
+        let parts = self.parts.iter().map(|part| 1 + part.aliases.len());
+        match self.parts.len() {
+            0 => 1 + self.aliases.len(),
+            _ => parts.sum(),
+        }
+    }
+
+    /// What its stages would cost, if each worked for itself: floating-point operations a unit, and bytes of weights.
+    pub fn cost_alone(&self) -> (u64, u64) {
+        let of = |cost: Option<Cost>, count: usize| {
+            let count = count as u64;
+            cost.map_or((0, 0), |cost| {
+                (count * cost.flop, count * cost.weight_bytes)
+            })
+        };
+        if self.parts.is_empty() {
+            return of(self.cost, 1 + self.aliases.len());
+        }
+        let parts = self.parts.iter();
+        parts
+            .map(|part| of(part.cost, 1 + part.aliases.len()))
+            .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    }
+}
+
+impl Plan {
+    /// What stages with work in common come to; one entry for each pair of words.
+    pub fn shared(&self) -> Vec<Shared> {
+        let mut all: Vec<Shared> = Vec::new();
+        let mut common_weights: BTreeMap<(usize, String), u64> = BTreeMap::new();
+        let mut own_weights: BTreeMap<(usize, String), u64> = BTreeMap::new();
+        for stage in self.order.iter().map(|index| &self.graph[*index]) {
+            let (Some(words), Some(cost)) = (stage.spec.planner.common, stage.cost) else {
+                continue;
+            };
+            let known = all
+                .iter()
+                .position(|other| (other.part, other.pass) == (words.part, words.pass));
+            let at = known.unwrap_or_else(|| {
+                all.push(Shared {
+                    part: words.part,
+                    pass: words.pass,
+                    parts: 0,
+                    passes: 0,
+                    flop_alone: 0,
+                    flop: 0,
+                    weight_bytes_alone: 0,
+                    weight_bytes: 0,
+                });
+                all.len() - 1
+            });
+            let (flop_alone, weight_bytes_alone) = stage.cost_alone();
+            let sum = &mut all[at];
+            sum.parts += stage.stands_for();
+            sum.passes += 1;
+            sum.flop_alone += flop_alone;
+            sum.flop += cost.flop;
+            sum.weight_bytes_alone += weight_bytes_alone;
+            let device = stage.placement.device.as_deref().unwrap_or_default();
+            let (common, of) = match &stage.common {
+                Some(common) => (common.to_string(), String::new()),
+                None => (format!("only {}", stage.id), stage.id.clone()),
+            };
+            common_weights.insert((at, format!("{common} {device}")), cost.common_weight_bytes);
+            let mut own = |params: &Params, cost: Option<Cost>| {
+                let Some(cost) = cost else { return };
+                let bytes = cost.weight_bytes.saturating_sub(cost.common_weight_bytes);
+                let models = models_of(stage.spec, params);
+                own_weights.insert((at, format!("{models} {device} {of}")), bytes);
+            };
+            match stage.parts.as_slice() {
+                [] => own(&stage.params, stage.cost),
+                parts => parts.iter().for_each(|part| own(&part.params, part.cost)),
+            }
+        }
+        for ((at, _), bytes) in common_weights.into_iter().chain(own_weights) {
+            all[at].weight_bytes += bytes;
+        }
+        all
+    }
+
+    /// How many stages of the file are equal to others, which do their work.
+    pub fn equal_stages(&self) -> usize {
+        let stages = self.order.iter().map(|index| &self.graph[*index]);
+        let extra = stages.map(|stage| stage.stands_for() - stage.parts.len().max(1));
+        extra.sum()
+    }
+
+    /// The other stages of the plan that have the same work in common on the same device: their weights are the same.
+    pub fn in_common_with<'a>(&'a self, stage: &Stage) -> Vec<&'a str> {
+        if stage.common.is_none() {
+            return Vec::new();
+        }
+        let stages = self.order.iter().map(|index| &self.graph[*index]);
+        stages
+            .filter(|other| other.id != stage.id && other.common == stage.common)
+            .filter(|other| other.placement == stage.placement)
+            .map(|other| other.id.as_str())
+            .collect()
+    }
+}
+
+/// The models that parameters name, as text.
+fn models_of(spec: &OperatorSpec, params: &Params) -> String {
+    let names = spec
+        .params
+        .iter()
+        .filter(|spec| spec.ty == ParamType::Model);
+    let names = names.filter_map(|spec| params.get(spec.name));
+    names.map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
