@@ -7,14 +7,15 @@ mod common;
 use clipsieve_models::training::{
     Batch, ClassifierTrainer, PATCHES_RATE, Recipe, Regularisation, Schedule, Task, export,
 };
-use clipsieve_models::vjepa2::VJepa2Config;
+use clipsieve_models::vjepa2::{Encoder, Thinning, VJepa2Config};
 use clipsieve_models::{
-    Backbone, Classifier, ClassifierHead, Device, HeadKind, ModelConfig, Precision, Preprocess,
-    set_threads,
+    Backbone, Classifier, ClassifierHead, Device, HeadKind, ModelConfig, Parameters, Precision,
+    Preprocess, set_threads,
 };
-use common::views;
+use common::{assert_close, views};
 use ndarray::{Array2, Array5, Axis};
 use serde_json::json;
+use tch::{Kind, Tensor};
 
 const SIDE: usize = 32;
 const FRAMES: usize = 4;
@@ -264,6 +265,38 @@ fn exported_folders_score_as_the_trainer_does() {
         &whole.scores(&frames).unwrap(),
         &single.scores(batch.view()).unwrap()[0],
     );
+}
+
+#[test]
+fn thinning_that_leaves_nothing_out_changes_nothing() {
+    let sizes = VJepa2Config {
+        crop_px: SIDE as i64,
+        hidden: 48,
+        heads: 2,
+        layers: 2,
+        mlp_hidden: 96,
+        ..VJepa2Config::base()
+    };
+    let parameters = Parameters::random(&Device::cpu(), Precision::F32);
+    let encoder = Encoder::new(&sizes, &parameters.root()).unwrap();
+    let options = (Kind::Float, tch::Device::Cpu);
+    let frames = Tensor::randn([3, FRAMES as i64, 3, SIDE as i64, SIDE as i64], options);
+    let whole = encoder.forward(&frames).unwrap();
+    let thinned = |kept: &[i64], scale: f64| {
+        let thinning = Thinning {
+            kept_tokens: Some(Tensor::from_slice(kept)),
+            branches: Some(Tensor::full([2, 2, 3, 1, 1], scale, options)),
+        };
+        encoder.forward_thinned(&frames, &thinning).unwrap()
+    };
+    assert_close(&thinned(&[0, 1, 2, 3, 4, 5, 6, 7], 1.0), &whole, 1e-6);
+    // Without branches a token is what its own tube says, whichever others are kept.
+    let (all, some) = (
+        thinned(&[0, 1, 2, 3, 4, 5, 6, 7], 0.0),
+        thinned(&[2, 5], 0.0),
+    );
+    assert_eq!(some.size(), [3, 2, 48]);
+    assert_close(&some.narrow(1, 1, 1), &all.narrow(1, 5, 1), 1e-6);
 }
 
 #[test]
