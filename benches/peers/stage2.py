@@ -1,14 +1,17 @@
 """The job of `pipelines/stage2.yaml` as people write it in Python, to compare clipsieve with.
 
+    python stage2.py all --videos FOLDER --model FOLDER
     python stage2.py plain|shared --videos FOLDER --model FOLDER --rows CLIPSIEVE.jsonl [--workers 2] [--torch-threads 1]
+
+`all` runs clipsieve (`target/release/clipsieve`, from its start to its end) and then both builds with several numbers of threads, each as
+a process of its own, and prints a table of the best of each.
 
 Threads fetch videos into a task queue, worker threads take them from there, a pool of six instances of each of the four models
 serves the workers, and a result queue is written out.
 
 `plain`  as it is usually written: the detector's frames, and then every filter and every window, are decoded by a decord reader
          of its own, from the file that was cropped and encoded for the upload.
-`shared` by someone who has thought about it: one decode of the original gives the frames of all filters and windows, and one
-         backbone pass a clip would be next.
+`shared` by someone who has thought about it: one decode of the original gives the frames of all filters and windows.
 
 Both look regions up in the rows of clipsieve (`--rows`) instead of detecting them: they only decode the detector's frames. That, and the
 crop's rectangle, is for nothing, in Python's favour. The crop is encoded with PyAV: libx264, veryfast, crf 18, sound copied, one thread.
@@ -19,9 +22,12 @@ probabilities are from those of clipsieve.
 
 import argparse
 import json
+import os
 import queue
 import resource
 import shutil
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -195,15 +201,71 @@ def difference(result: dict, row: dict) -> float:
     return worst
 
 
+def clipsieve(options, rows: Path) -> dict:
+    root = Path(__file__).resolve().parents[2]
+    command = [root / "target/release/clipsieve", "run", root / "pipelines/stage2.yaml", "--progress=none"]
+    sets = {"input": options.videos, "output": rows, "crops": rows.parent / "crops"}
+    sets |= {f"{name}_model": options.model for name in FILTERS}
+    for key, value in sets.items():
+        command += ["--set", f"{key}={value}"]
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    wall = time.perf_counter() - began
+    made = [json.loads(line) for line in open(rows)]
+    return {
+        "kind": "clipsieve",
+        "videos": sum(row["result_info"]["succeed"] == "true" for row in made),
+        "wall_seconds": round(wall, 2),
+        "cpu_seconds": round(used.ru_utime + used.ru_stime, 2),
+        "peak_mb": round(used.ru_maxrss / 1024),
+        "median_difference": 0.0,
+    }
+
+
+def compare(options) -> None:
+    scratch = tempfile.TemporaryDirectory()
+    rows = Path(scratch.name) / "rows.jsonl"
+    best: dict[str, dict] = {}
+
+    def note(setting: str, found: dict) -> None:
+        print(setting, json.dumps(found), flush=True)
+        if found["wall_seconds"] < best.get(found["kind"], found)["wall_seconds"] or found["kind"] not in best:
+            best[found["kind"]] = found
+
+    for round_ in range(options.rounds):
+        note("default threads", clipsieve(options, rows))
+        for kind in ("shared", "plain"):
+            for workers, threads in [(1, 2), (2, 1), (3, 1)]:
+                command = [sys.executable, __file__, kind, "--videos", options.videos, "--model", options.model]
+                command += ["--rows", rows, "--workers", str(workers), "--torch-threads", str(threads)]
+                out = subprocess.run(command, capture_output=True, text=True)
+                if out.returncode:
+                    sys.exit(out.stderr)
+                note(f"{workers} workers, torch {threads}", json.loads(out.stdout.splitlines()[-1]))
+    ours = best["clipsieve"]
+    print(f"{'':10} {'videos':>6} {'wall s':>8} {'CPU s':>8} {'MB':>6} {'wall : ours':>12} {'CPU : ours':>11} {'MB : ours':>10}")
+    for kind, found in best.items():
+        ratios = [f"{found[key] / ours[key]:.2f}" for key in ("wall_seconds", "cpu_seconds", "peak_mb")]
+        print(
+            f"{kind:10} {found['videos']:6} {found['wall_seconds']:8.1f} {found['cpu_seconds']:8.1f} {found['peak_mb']:6} "
+            f"{ratios[0]:>12} {ratios[1]:>11} {ratios[2]:>10}"
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("kind", choices=["plain", "shared"])
+    parser.add_argument("kind", choices=["all", "plain", "shared"])
     parser.add_argument("--videos", required=True)
     parser.add_argument("--model", required=True)
-    parser.add_argument("--rows", required=True)
+    parser.add_argument("--rows")
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--torch-threads", type=int, default=1)
     options = parser.parse_args()
+    if options.kind == "all":
+        return compare(options)
     torch.set_num_threads(options.torch_threads)
     rows = {row["video_id"]: row for row in map(json.loads, open(options.rows)) if row["result_info"]["succeed"] == "true"}
     models = Models(options.model)
@@ -258,4 +320,8 @@ def main() -> None:
     )
 
 
-main()
+if __name__ == "__main__":
+    main()
+    # decord's and torch's threads do not all end well.
+    sys.stdout.flush()
+    os._exit(0)

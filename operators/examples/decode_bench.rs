@@ -68,27 +68,12 @@ fn json(path: &Path, frames: usize, threads: usize) -> Result<(), Box<dyn std::e
         })
         .unwrap_or(0.0)
         / 1024.0;
-    let luma: Vec<Vec<Vec<f32>>> = found.clips[0][0]
-        .frames
-        .iter()
-        .map(|frame| luma(frame))
-        .collect();
     let told = serde_json::json!({
-        "wall": wall.as_secs_f64(), "cpu": cpu.as_secs_f64(), "memory": memory, "luma": luma,
+        "wall": wall.as_secs_f64(), "cpu": cpu.as_secs_f64(), "memory": memory,
         "bytes": found.statistics.bytes_read, "skipped": found.statistics.packets_skipped,
     });
     println!("{told}");
     Ok(())
-}
-
-/// The luma of every 16th pixel of every 16th row.
-fn luma(frame: &ndarray::Array3<u8>) -> Vec<Vec<f32>> {
-    let points = frame.slice(ndarray::s![..;16, ..;16, ..]);
-    let luma = |pixel: ndarray::ArrayView1<'_, u8>| {
-        0.299 * f32::from(pixel[0]) + 0.587 * f32::from(pixel[1]) + 0.114 * f32::from(pixel[2])
-    };
-    let row = |row: ndarray::ArrayView2<'_, u8>| row.outer_iter().map(luma).collect();
-    points.outer_iter().map(row).collect()
 }
 
 fn run(path: &Path, frames: usize, options: &DecodeOptions) -> Result<Decoded, MediaError> {

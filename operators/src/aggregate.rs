@@ -69,6 +69,14 @@ struct Aggregate {
 }
 
 impl Gather for Aggregate {
+    fn lean(&self, value: &Value) -> Option<Value> {
+        let video: &Video = value.get().ok()?;
+        Some(Value::new(Video {
+            medium: video.medium.unheld(),
+            ..video.clone()
+        }))
+    }
+
     fn gather(&self, item: &Item, answers: &[(String, Answer)]) -> Result<Value, OperatorError> {
         let mut seen = Seen::default();
         for (stage, answer) in answers {

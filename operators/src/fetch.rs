@@ -1,5 +1,6 @@
 //! `fetch`: from a row to a video file at hand.
 
+mod stream;
 mod tiers;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use crate::kinds::{VIDEO, Video};
 use crate::media::Medium;
 use crate::stores::{Access, Place, StoreError, StoreErrorKind, Stored};
 use crate::tables::InputRow;
+use stream::StoreStream;
 use tiers::Tier;
 
 /// Brings a row's video to the local file system.
@@ -40,6 +42,10 @@ counts as temporary (worth another attempt) if any tier failed for a moment. A s
 bucket stops the job before it starts. A row with `use_alluxio: false` in its `info` is not looked for in tiers of type \
 `alluxio`.
 
+With `stream: true` nothing is downloaded: the stages behind read the file where it lies, by ranges and ahead of the decoder, \
+and nothing of it comes to the disk. Where the container's index leads to the wanted frames, a long video moves a fraction of \
+its bytes; where all frames are wanted, more than once if several stages decode. A read that breaks goes on where it broke.
+
 All tiers but the last are taken for caches of it: a file is believed if the last tier has one of the same size, or does \
 not have it, or does not answer. The run's summary tells how many files came from each tier.",
     example: "fetched: { op: fetch, from: videos, with: { tiers: [cpfs, cache] }, retry: { attempts: 3 } }",
@@ -62,6 +68,13 @@ not have it, or does not answer. The run's summary tells how many files came fro
             unit: None,
             doc: "Whether a file of a nearer tier is believed only if the last tier has none of another size.",
         },
+        ParamSpec {
+            name: "stream",
+            ty: ParamType::Bool,
+            fallback: Fallback::Is("false"),
+            unit: None,
+            doc: "Whether files that lie elsewhere are read there by ranges instead of being downloaded: for long videos of which few frames are looked at.",
+        },
     ],
     executor: Executor::Io,
     concurrency: 6,
@@ -70,6 +83,9 @@ not have it, or does not answer. The run's summary tells how many files came fro
     planner: Planner::NONE,
     build,
 };
+
+/// Streamed files up to this size are read whole. Less than for local ones: here bytes cost more than decoding.
+const WHOLE_BYTES: u64 = 2 << 20;
 
 fn check(setting: &Setting<'_>) -> Vec<Finding> {
     let tiers = setting.params.texts("tiers");
@@ -104,6 +120,7 @@ fn build(ctx: &BuildContext<'_>) -> Result<Operator, OperatorError> {
     Ok(Operator::AsyncTransform(Box::new(Fetch {
         tiers,
         compare: ctx.setting.params.bool("compare"),
+        stream: ctx.setting.params.bool("stream"),
         scratch: ctx.scratch.to_path_buf(),
         disk: ctx.disk.clone(),
         tally: ctx.tally.clone(),
@@ -113,6 +130,7 @@ fn build(ctx: &BuildContext<'_>) -> Result<Operator, OperatorError> {
 struct Fetch {
     tiers: Vec<Tier>,
     compare: bool,
+    stream: bool,
     scratch: PathBuf,
     disk: Disk,
     tally: Tally,
@@ -126,7 +144,7 @@ struct LocalCopy {
 
 /// A video that was found.
 struct Found {
-    path: PathBuf,
+    medium: Medium,
     origin: String,
 }
 
@@ -151,16 +169,13 @@ impl AsyncTransform for Fetch {
             let path = InputRow::new(row).video_path()?;
             let found = if self.tiers.is_empty() {
                 Found {
-                    path: local_file(path).await?,
+                    medium: Medium::file(local_file(path).await?),
                     origin: path.to_owned(),
                 }
             } else {
                 self.in_tiers(call, row, path).await?
             };
-            Ok(Outcome::value(Video::new(
-                Medium::file(found.path),
-                found.origin,
-            )))
+            Ok(Outcome::value(Video::new(found.medium, found.origin)))
         })
     }
 }
@@ -220,11 +235,17 @@ impl Fetch {
         self.believe(tier, &stored, row, path).await?;
         let origin = store.url_of(stored.key.as_str());
         if let Some(path) = stored.local {
-            return Ok(Found { path, origin });
+            let medium = Medium::file(path);
+            return Ok(Found { medium, origin });
+        }
+        if self.stream {
+            let stream = Arc::new(StoreStream { store, stored });
+            let medium = Medium::stream(origin.clone(), stream).read_whole_up_to(WHOLE_BYTES);
+            return Ok(Found { medium, origin });
         }
         let space = self.disk.reserve(&call.item, stored.bytes).await;
         let space = Arc::new(space.map_err(Trouble::Here)?);
-        // Reserves the name, and removes the file when it is dropped: with the item, or with this future.
+        // Reserves the name, and removes the file when it is dropped: with the last stage's video, or with this future.
         let copy = tempfile::Builder::new()
             .prefix("fetch-")
             .suffix(&extension(stored.key.as_str()))
@@ -236,11 +257,12 @@ impl Fetch {
             .into_temp_path();
         store.download(&stored, &copy, Arc::clone(&space)).await?;
         let path = copy.to_path_buf();
-        call.item.keep(LocalCopy {
+        let copy = Arc::new(LocalCopy {
             _file: copy,
             _space: space,
         });
-        Ok(Found { path, origin })
+        let medium = Medium::temporary(path, copy);
+        Ok(Found { medium, origin })
     }
 
     /// Refuses a file of a cache if the last tier has another one in its place.
@@ -393,6 +415,7 @@ mod tests {
                 .map(|store| Tier::new(store.into()))
                 .collect(),
             compare: true,
+            stream: false,
             scratch: scratch.to_path_buf(),
             disk: Disk::unbounded(),
             tally: Tally::default(),
@@ -506,7 +529,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_download_lives_as_long_as_its_item() {
+    async fn a_download_lives_as_long_as_its_video() {
         let [work, scratch] = [(); 2].map(|()| tempfile::tempdir().unwrap());
         let file = work.path().join("a");
         fs::write(&file, "video").unwrap();
@@ -521,8 +544,11 @@ mod tests {
         assert_eq!(found.medium.name().extension().unwrap(), "mp4");
         assert_eq!(fs::read(found.medium.name()).unwrap(), b"video");
         assert_eq!(entries(scratch.path()), 1);
-        drop(call);
+        // Whoever wants only its name does not keep it.
+        let told = found.medium.unheld();
+        drop(found);
         assert_eq!(entries(scratch.path()), 0);
+        assert_eq!(told.name().extension().unwrap(), "mp4");
 
         let error = video(&fetch, &self::call(), "v/b.mp4").await.unwrap_err();
         assert_eq!(error.message, "no tier has \"v/b.mp4\" (ram: not found)");

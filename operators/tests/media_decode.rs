@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clipsieve_operators::media::timeline::uniform_indices;
 use clipsieve_operators::media::{
-    CropRect, DecodeOptions, Fit, Interrupt, MediaError, Medium, decode, decode_with,
-    footprint_bytes, probe,
+    CropRect, DecodeOptions, EncodeOptions, Fit, Interrupt, MediaError, Medium, crop_to_file,
+    decode, decode_with, footprint_bytes, probe,
 };
 use media_support::{assert_red_and_blue, decoded, fixture, number, numbers, whole, windows};
 
@@ -404,6 +404,45 @@ fn the_footprint_bounds_what_is_held() {
         held as u64 <= estimate && estimate < 4_000_000,
         "{held} {estimate}"
     );
+}
+
+#[test]
+fn a_recording_without_a_length_is_planned_for_by_its_packets() {
+    let folder = tempfile::tempdir().unwrap();
+    let (told, live) = (
+        folder.path().join("told.mkv"),
+        folder.path().join("live.mkv"),
+    );
+    let rect = CropRect::whole(128, 96);
+    let never = Interrupt::never();
+    crop_to_file(
+        &fixture("plain.mp4"),
+        rect,
+        &told,
+        &EncodeOptions::default(),
+        &never,
+    )
+    .unwrap();
+    // The element of the length (4489, eight bytes) becomes one that is void (EC, nine bytes).
+    let mut bytes = std::fs::read(&told).unwrap();
+    let at = bytes
+        .windows(3)
+        .position(|id| id == [0x44, 0x89, 0x88])
+        .unwrap();
+    bytes[at..at + 2].copy_from_slice(&[0xec, 0x89]);
+    std::fs::write(&live, bytes).unwrap();
+    assert_eq!(probe(&live, &never).unwrap().duration_seconds, None);
+
+    let fit = Fit::ResizeShort {
+        short: 70,
+        crop: 64,
+    };
+    let requests = [windows(2.0, 0.5, 8, fit), whole(12, fit)];
+    let planned = |path: &Path| footprint_bytes(&Medium::file(path), &requests, &never).unwrap();
+    assert_eq!(planned(&live), planned(&told));
+    let found = decoded(&live, &requests);
+    let held = (found.statistics.frames_converted * 64 * 64 * 3) as u64;
+    assert!(held < planned(&live) && planned(&live) < held + 4_000_000);
 }
 
 #[test]

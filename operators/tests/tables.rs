@@ -117,7 +117,8 @@ async fn run(input: &Path, output: &Path, tiers: &[&str], stores: &Stores) -> Ve
     let mut source = source(&[("uri", text(input))]).unwrap();
     let tiers = tiers.iter().map(text).collect();
     let compare = ("compare", ParamValue::Bool(true));
-    let tiers = params(&[("tiers", ParamValue::List(tiers)), compare]);
+    let stream = ("stream", ParamValue::Bool(false));
+    let tiers = params(&[("tiers", ParamValue::List(tiers)), compare, stream]);
     let Operator::AsyncTransform(fetch) = build(&FETCH, &tiers, stores, scratch.path()).unwrap()
     else {
         panic!("not waiting work")

@@ -8,3 +8,4 @@ mod models;
 mod pipeline;
 mod servers;
 mod services;
+mod stream;

@@ -21,7 +21,12 @@ const DISK: u64 = 1_000_000;
 
 /// A clip with so many bytes behind it that mean nothing: the file is larger, its frames are the same.
 fn padded(clip: &str, bytes: usize) -> Vec<u8> {
-    let mut file = fs::read(repository("tests/fixtures/media").join(clip)).expect("a fixture");
+    padded_to(&repository("tests/fixtures/media").join(clip), bytes)
+}
+
+/// The file at this path with so many bytes behind it.
+pub fn padded_to(clip: &Path, bytes: usize) -> Vec<u8> {
+    let mut file = fs::read(clip).expect("a clip");
     file.extend((bytes as u32 + 8).to_be_bytes());
     file.extend(b"free");
     file.extend((0..bytes).map(|at| (at * 31 + bytes) as u8));

@@ -68,6 +68,13 @@ pub trait AsyncTransform: Send + Sync {
 
 /// Puts the answers of several stages together. It is called for every item, also when stages skipped it or failed.
 pub trait Gather: Send + Sync {
+    /// Called with every value as it comes, before those of the other inputs are there: what this returns is kept in its
+    /// place and given to [`Gather::gather`]. A value may hold things that no row needs (a file on the disk, frames), and
+    /// the last input may come much later.
+    fn lean(&self, _value: &Value) -> Option<Value> {
+        None
+    }
+
     /// The answers with the ids of the stages that gave them, in port order.
     ///
     /// # Errors

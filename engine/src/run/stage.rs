@@ -17,7 +17,7 @@ use timely::dataflow::{Scope, StreamVec};
 use timely::progress::operate::FrontierInterest;
 use tracing::Span;
 
-use super::executors::{Inputs, Job, StageRuntime};
+use super::executors::{Inputs, Job, StageRuntime, Work};
 use super::inbox::Inbox;
 use super::message::{Epoch, Message, Ticket};
 use super::numbers::ByNumber;
@@ -98,6 +98,21 @@ impl Joins {
     }
 }
 
+/// What a gather keeps of an answer until the others are there.
+fn leaned(stage: &StageRuntime, answer: Answer, reaper: &Reaper) -> Answer {
+    let (Work::Gather(gather), Answer::Value(value)) = (&stage.work, &answer) else {
+        return answer;
+    };
+    match gather.lean(value) {
+        None => answer,
+        Some(lean) => {
+            // Letting go of it may delete a file.
+            reaper.bury(answer);
+            Answer::Value(lean)
+        }
+    }
+}
+
 /// What a stage has to do with an item that is whole.
 enum Next {
     Call(Inputs),
@@ -175,6 +190,7 @@ pub(super) fn build<'scope>(
                 input.for_each(|time, messages| {
                     let now = Instant::now();
                     for Message { ticket, answer } in messages.drain(..) {
+                        let answer = leaned(&stage, answer, &reaper);
                         let sequence = ticket.item.sequence;
                         if joins.is_new(sequence) {
                             open.enter(ticket.epoch, || time.retain_least(output.output_index()));

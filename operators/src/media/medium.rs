@@ -1,5 +1,6 @@
 //! Where the bytes of a video are: in a file, or behind a reader that gets only the ranges that are asked for.
 
+use std::any::Any;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -41,12 +42,30 @@ pub struct Medium {
     stream: Option<Arc<dyn Stream>>,
     whole_bytes: u64,
     survey: Arc<Mutex<Option<Arc<Survey>>>>,
+    _kept: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Medium {
     /// A file of the local file system.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self::new(path.into(), None)
+    }
+
+    /// A file of the local file system that is there for as long as somebody has the medium or a clone of it: `keep` is
+    /// dropped with the last of them, and removes the file.
+    pub fn temporary(path: impl Into<PathBuf>, keep: Arc<dyn Any + Send + Sync>) -> Self {
+        Self {
+            _kept: Some(keep),
+            ..Self::file(path)
+        }
+    }
+
+    /// The same medium for those who want its name and no bytes of it: it does not keep a temporary file there.
+    pub fn unheld(&self) -> Self {
+        Self {
+            _kept: None,
+            ..self.clone()
+        }
     }
 
     /// A video that is read through `stream`; `name` stands in messages: a URL without secrets.
@@ -60,6 +79,7 @@ impl Medium {
             stream,
             whole_bytes: WHOLE_BYTES,
             survey: Arc::default(),
+            _kept: None,
         }
     }
 
