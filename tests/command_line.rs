@@ -69,6 +69,13 @@ fn every_stock_pipeline_is_sound() {
                 arguments.extend(["--set".to_string(), format!("{key}={model}")]);
             }
         }
+        if name == "video-quality" {
+            let weights = repository("models/weights");
+            arguments.extend([
+                "--set".to_string(),
+                format!("weights={}", weights.display()),
+            ]);
+        }
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         expect(0, folder.path(), &arguments);
         for view in ["logical", "physical"] {

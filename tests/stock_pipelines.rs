@@ -136,6 +136,13 @@ fn regions_finds_the_bars_and_the_crop_is_a_clean_video() {
         for (key, value) in [("input", input), ("output", &results), ("crops", &crops)] {
             arguments.extend(["--set".to_string(), format!("{key}={}", value.display())]);
         }
+        if pipeline.ends_with("video-quality.yaml") {
+            let weights = repository("models/weights");
+            arguments.extend([
+                "--set".to_string(),
+                format!("weights={}", weights.display()),
+            ]);
+        }
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         expect(0, out.path(), &arguments);
         (rows(&results), crops)
