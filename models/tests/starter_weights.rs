@@ -5,7 +5,9 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use clipsieve_models::{Backbone, Classifier, ClassifierHead, Device, ModelConfig, Precision};
+use clipsieve_models::{
+    Backbone, Classifier, ClassifierHead, Device, ModelConfig, Precision, set_threads,
+};
 use common::{pixels, views};
 
 /// All weights of the repository together, in bytes.
@@ -17,6 +19,8 @@ fn weights() -> PathBuf {
 
 #[test]
 fn classifiers_load_and_three_share_one_backbone() {
+    // One clip at a time is too little for more.
+    set_threads(1);
     let cpu = Device::cpu();
     let clip = pixels(2, 16, 128);
     let frames = views(&clip);
