@@ -7,12 +7,15 @@
 //! Makes result-like rows, writes them as JSON lines, and from there goes round all formats: each is read and written as the
 //! next one. The peak of the process's memory so far stands behind every step.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::Instant;
 
 use clipsieve_engine::operator::{Row, Stores};
-use clipsieve_operators::tables::{self, Reading, Writing};
+use clipsieve_operators::tables::{self, Reading, RowWriter, Writing};
 use serde_json::json;
+
+const PART_ROWS: usize = 4096;
 
 fn main() {
     let rows: u64 = std::env::args()
@@ -24,11 +27,8 @@ fn main() {
 
     let first = path("rows.jsonl");
     let started = Instant::now();
-    let mut writer = begin(&first, folder.path());
-    for number in 0..rows {
-        writer.write(&row(number)).expect("a row is written");
-    }
-    writer.finish().expect("a table");
+    let mut writer = begin(&first);
+    write(writer.as_mut(), (0..rows).map(row));
     told("make, write .jsonl", &first, started, rows);
 
     for (from, to) in [
@@ -55,23 +55,36 @@ fn main() {
 
         let mut source = open();
         let started = Instant::now();
-        let mut writer = begin(&path(to), folder.path());
-        while let Some(found) = source.next_row().expect("a row") {
-            writer.write(&found.row).expect("a row is written");
-        }
-        writer.finish().expect("a table");
+        let mut writer = begin(&path(to));
+        let found = || source.next_row().expect("a row").map(|found| found.row);
+        write(writer.as_mut(), std::iter::from_fn(found));
         told(&format!("{from} → {to}"), &path(to), started, rows);
     }
 }
 
-fn begin(uri: &str, scratch: &Path) -> Box<dyn tables::RowWriter> {
+fn begin(uri: &str) -> Box<dyn RowWriter> {
     let writing = Writing {
         stores: &Stores::new(),
         endpoint: None,
         upload: Default::default(),
-        scratch,
+        waiting: Path::new(tables::WAITING),
     };
     tables::create(uri, &writing).expect("a table can be made here")
+}
+
+/// Writes rows by parts, as a run does that keeps a ledger: each is on disk before the next one comes.
+fn write(writer: &mut dyn RowWriter, mut rows: impl Iterator<Item = Row>) {
+    writer.resume(&[]).expect("a new table");
+    let mut receipts = Vec::new();
+    loop {
+        let part: Vec<_> = rows.by_ref().take(PART_ROWS).map(Cow::Owned).collect();
+        if part.is_empty() {
+            break;
+        }
+        let number = receipts.len() as u64;
+        receipts.push(writer.publish(number, &part).expect("a part is written"));
+    }
+    writer.finish(&receipts).expect("a table");
 }
 
 /// A row as `aggregate` makes them, with two verdicts.

@@ -162,7 +162,7 @@ fn two_tables_become_two_tables_and_other_columns_pass_through() {
         ("overwrite=true", 6),
     ] {
         let sets = [
-            "run", "two.yaml", "--set", FROM, "--set", TO, "--set", overwrite,
+            "run", "--fresh", "two.yaml", "--set", FROM, "--set", TO, "--set", overwrite,
         ];
         let (code, stdout, stderr) = run(&double, folder.path(), &sets);
         assert_eq!(code, 0, "{stdout}{stderr}");
@@ -181,6 +181,7 @@ fn two_tables_become_two_tables_and_other_columns_pass_through() {
     // Nothing else is left in the folder.
     let limited = [
         "run",
+        "--fresh",
         "two.yaml",
         "--set",
         FROM,
@@ -243,7 +244,9 @@ fn what_cannot_work_stops_the_job_before_it_starts() {
             "all of its levels: ds=…",
         ),
     ] {
-        let sets = ["run", "two.yaml", "--set", input, "--set", output];
+        let sets = [
+            "run", "--fresh", "two.yaml", "--set", input, "--set", output,
+        ];
         let (code, _, stderr) = run(&double, folder.path(), &sets);
         assert_eq!(code, 3, "{stderr}");
         assert!(stderr.contains(expected), "{stderr} has no {expected:?}");
@@ -251,7 +254,15 @@ fn what_cannot_work_stops_the_job_before_it_starts() {
     let (code, _, stderr) = run(
         &double,
         folder.path(),
-        &["run", "two.yaml", "--set", "input=odps://p", "--set", TO],
+        &[
+            "run",
+            "--fresh",
+            "two.yaml",
+            "--set",
+            "input=odps://p",
+            "--set",
+            TO,
+        ],
     );
     assert_eq!(code, 2, "{stderr}");
     assert!(
@@ -271,6 +282,7 @@ fn without_a_key_or_an_endpoint_it_says_what_to_set() {
     std::fs::write(folder.path().join("more.jsonl"), "").expect("a file");
     let sets = [
         "run",
+        "--fresh",
         "two.yaml",
         "--set",
         FROM,
@@ -308,7 +320,7 @@ fn a_commit_that_fails_leaves_nothing_visible() {
     let (code, _, stderr) = run(
         &double,
         folder.path(),
-        &["run", "two.yaml", "--set", FROM, "--set", TO],
+        &["run", "--fresh", "two.yaml", "--set", FROM, "--set", TO],
     );
     assert_eq!(code, 3, "{stderr}");
     assert!(

@@ -14,7 +14,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use clipsieve_engine::operator::Outcome;
-use clipsieve_engine::run::{RunOptions, cluster, run};
+use clipsieve_engine::run::supervisor::Supervision;
+use clipsieve_engine::run::{Asked, RunOptions, cluster, run};
 use toy::{Toy, number};
 
 fn main() -> ExitCode {
@@ -27,7 +28,18 @@ fn main() -> ExitCode {
     let heavy = args.get(3).is_some_and(|kind| kind == "heavy");
     let member = cluster::role_from_env().unwrap();
     if processes > 1 && member.is_none() {
-        let code = cluster::launch(processes, &std::env::temp_dir()).unwrap();
+        let supervision = Supervision {
+            processes,
+            scratch: &std::env::temp_dir(),
+            ledger: None,
+            stages: Vec::new(),
+            max_restarts: 0,
+            silence: Duration::from_secs(60),
+            asked: &|| Asked::GoOn,
+            fleet: None,
+            local: 0,
+        };
+        let code = supervision.run().unwrap();
         return ExitCode::from(u8::try_from(code).unwrap());
     }
     let first = member.as_ref().is_none_or(|member| member.process == 0);

@@ -46,9 +46,9 @@ fn rows_come_whole_through_everything_that_may_pass() {
             Fault::Status(308),
             Fault::NoAnswer,
             Fault::CutAnswer(0),
-            Fault::CutAnswer(300_000),
-            Fault::Flip(200_000),
-            Fault::CutAnswer(70_000),
+            Fault::CutAnswer(700_000),
+            Fault::Flip(800_000),
+            Fault::CutAnswer(400_000),
             Fault::FewerRows,
         ],
     );

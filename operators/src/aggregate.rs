@@ -70,6 +70,9 @@ struct Aggregate {
 
 impl Gather for Aggregate {
     fn lean(&self, value: &Value) -> Option<Value> {
+        if !value.is::<Video>() {
+            return None;
+        }
         let video: &Video = value.get().ok()?;
         Some(Value::new(Video {
             medium: video.medium.unheld(),

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::path::Path;
 use std::time::SystemTime;
 
 use clipsieve_engine::operator::{
     BuildContext, Delivered, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec,
     Pace, ParamSpec, ParamType, Planner, PortKind, Ports, Receipt, Row, Setting, Signature, Sink,
 };
-
 use clipsieve_odps::UploadOptions;
 
 use crate::tables::{self, Machine, ResultRow, RowWriter, Writing};
@@ -23,13 +23,14 @@ the rows in the order in which they are done. It grows beside its final place, a
 rows are in: until then an older table stays as it was. Folders that are missing are made. `-` writes JSON lines to standard \
 output as rows come.
 
-A run that ended early goes on with its table, whatever the format; only one into standard output begins anew.
+A run that ended early goes on with its table; only one on standard output cannot.
 
 A CSV or a Parquet has all columns that any row has. Columns of a Parquet are typed by their values; `info`, `result_info` \
-and all else that is nested stand there as JSON text. The rows of such a table wait on disk, as `NAME.rows.partial`, until all are in.
+and all else that is nested stand there as JSON text. Its rows wait in `NAME.partial` until all are in, those of a table that is not of this machine in `.clipsieve` in \
+the working directory.
 
 `store://NAME/PATH` is a file in the store of that name, `odps://PROJECT/TABLE/ds=20250115` a table of ODPS or a partition \
-of it: its rows wait under `.clipsieve` in the working directory and become visible all at once, in one commit. The table needs the columns of a result row as `string`; the \
+of it: its rows become visible all at once, in one commit. The table needs the columns of a result row as `string`; the \
 others that a row has are left out where the table does not have them. `read_table` tells where the service and the key \
 come from.
 
@@ -96,7 +97,7 @@ fn build(ctx: &BuildContext<'_>) -> Result<Operator, OperatorError> {
             overwrite: params.bool("overwrite"),
             create_partition: params.bool("create_partition"),
         },
-        scratch: ctx.scratch,
+        waiting: Path::new(tables::WAITING),
     };
     Ok(Operator::Sink(Box::new(WriteTable {
         uri: uri.to_owned(),

@@ -190,7 +190,6 @@ pub(super) fn build<'scope>(
                 input.for_each(|time, messages| {
                     let now = Instant::now();
                     for Message { ticket, answer } in messages.drain(..) {
-                        let answer = leaned(&stage, answer, &reaper);
                         let sequence = ticket.item.sequence;
                         if joins.is_new(sequence) {
                             open.enter(ticket.epoch, || time.retain_least(output.output_index()));
@@ -199,6 +198,7 @@ pub(super) fn build<'scope>(
                             Some(tap) => taps::take(tap, answer),
                             None => answer,
                         };
+                        let answer = leaned(&stage, answer, &reaper);
                         let next = match joins.add(sequence, port, answer) {
                             Joined::One(answer) => alone(&stage, answer, &reaper),
                             Joined::All(answers) => next(&stage, answers, &reaper),

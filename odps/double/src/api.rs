@@ -146,12 +146,50 @@ fn metadata(state: &mut State, request: &Request, path: &str, address: SocketAdd
                 "<?xml version=\"1.0\"?><Table><Name>{name}</Name><TableId>1</TableId><Owner>double</Owner><Schema format=\"Json\"><![CDATA[{schema}]]></Schema></Table>"
             ))
         }
+        ("POST", ["projects", project, "instances"]) => {
+            add_partition(state, request, project, address)
+        }
+        ("GET", ["projects", _, "instances", _]) => {
+            let mut answer = Answer::new(
+                200,
+                "application/xml",
+                "<Instance><Status>Terminated</Status><Tasks><Task Type=\"SQL\"><Name>AnonymousSQLTask</Name><Status>Success</Status></Task></Tasks></Instance>",
+            );
+            answer.headers.push((
+                "x-odps-start-time",
+                "Wed, 15 Jan 2025 00:00:00 GMT".to_owned(),
+            ));
+            Ok(answer)
+        }
         _ => Err(Refusal::new(
             404,
             "NoSuchObject",
             format!("the double knows no {path}"),
         )),
     }
+}
+
+/// The one statement that the double runs: ``ALTER TABLE p.`t` ADD IF NOT EXISTS PARTITION (ds='1')``.
+fn add_partition(state: &mut State, request: &Request, project: &str, address: SocketAddr) -> Done {
+    let job = String::from_utf8_lossy(&request.body).into_owned();
+    let between = |from: &str, to: &str| {
+        let (_, rest) = job.split_once(from)?;
+        rest.split_once(to)
+            .map(|(found, _)| found.trim().to_owned())
+    };
+    let unknown = || Refusal::new(400, "ODPS-0130161", "the double runs no such statement");
+    let name = between("ALTER TABLE ", " ADD").ok_or_else(unknown)?;
+    let name = name.replace('`', "");
+    let name = name.rsplit('.').next().unwrap_or_default().to_owned();
+    let spec = between("PARTITION (", ")").ok_or_else(unknown)?;
+    let table = table(state, project, &name)?;
+    let spec = partition(table, &spec.replace(['\'', '`', ' '], ""))?;
+    table.partitions.entry(spec).or_default();
+    let mut answer = Answer::new(201, "application/xml", "");
+    let id = state.new_id();
+    let location = format!("http://{address}{REST}/projects/{project}/instances/{id}");
+    answer.headers.push(("Location", location));
+    Ok(answer)
 }
 
 fn table<'a>(state: &'a mut State, project: &str, name: &str) -> Result<&'a mut Table, Refusal> {

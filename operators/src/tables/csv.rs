@@ -42,6 +42,7 @@ pub struct CsvReader<R> {
     header: Vec<String>,
     record: ByteRecord,
     total_rows: Option<u64>,
+    fingerprint: Option<String>,
 }
 
 impl CsvReader<Box<dyn Read + Send>> {
@@ -60,6 +61,7 @@ impl CsvReader<Box<dyn Read + Send>> {
         let input = blob.read().map_err(refuse)?;
         let mut reader = Self::new(input, blob.name(), separator, LONGEST_LINE_BYTES as u64)?;
         reader.total_rows = total;
+        reader.fingerprint = blob.fingerprint();
         Ok(reader)
     }
 }
@@ -105,6 +107,7 @@ impl<R: Read> CsvReader<R> {
             header,
             record: ByteRecord::new(),
             total_rows: None,
+            fingerprint: None,
         })
     }
 
@@ -165,6 +168,10 @@ impl<R: Read + Send> Source for CsvReader<R> {
 
     fn total_rows(&self) -> Option<u64> {
         self.total_rows
+    }
+
+    fn fingerprint(&self) -> Option<String> {
+        self.fingerprint.clone()
     }
 }
 

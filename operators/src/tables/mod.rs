@@ -42,4 +42,4 @@ pub use parquet::ParquetReader;
 pub use result::{Machine, ResultRow};
 pub use several::Several;
 pub use spool::Spool;
-pub use write::{RowWriter, Writing, check_target, create};
+pub use write::{RowWriter, WAITING, Writing, check_target, create};

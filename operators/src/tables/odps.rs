@@ -1,6 +1,6 @@
 //! Tables of ODPS: `odps://project/table/ds=20250115`.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
@@ -129,16 +129,18 @@ fn operator_error(error: Error) -> OperatorError {
 /// A session lasts a day, and videos take longer. So the rows are fetched as fast as they come, by a thread of their own,
 /// into a temporary file of JSON lines, and handed on from there.
 pub struct OdpsReader {
+    /// What the thread needs; it is started when the first row is asked for.
+    waiting: Option<(Service, Download, File)>,
     lines: BufReader<File>,
     /// How many rows more there are in the file; no more will come once it is closed.
-    fetched: Receiver<Result<u64, OperatorError>>,
+    fetched: Option<Receiver<Result<u64, OperatorError>>>,
     ready: u64,
     rows: u64,
     line: Vec<u8>,
 }
 
 impl OdpsReader {
-    /// Opens a session, and fetches at most `limit` rows into a file in `folder`.
+    /// Opens a session, of which at most `limit` rows will be fetched into a file in `folder`.
     ///
     /// # Errors
     /// `Config` if the table or its partition is not there, may not be read, or has a column that no row can hold.
@@ -166,8 +168,23 @@ impl OdpsReader {
         };
         let file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
         let lines = file.reopen().map_err(failed)?;
-        // Both have it open; it needs no name any longer.
-        let file = file.into_file();
+        Ok(Self {
+            // Both have it open; it needs no name any longer.
+            waiting: Some((service, download, file.into_file())),
+            lines: BufReader::with_capacity(1 << 18, lines),
+            fetched: None,
+            ready: 0,
+            rows,
+            line: Vec::new(),
+        })
+    }
+
+    /// Starts the thread that fetches.
+    fn start(
+        &self,
+        (service, download, file): (Service, Download, File),
+    ) -> Result<Receiver<Result<u64, OperatorError>>, OperatorError> {
+        let rows = self.rows;
         let (sender, fetched) = channel();
         std::thread::Builder::new()
             .name("odps".to_owned())
@@ -180,14 +197,8 @@ impl OdpsReader {
                     let _ = sender.send(Err(error));
                 }
             })
-            .map_err(failed)?;
-        Ok(Self {
-            lines: BufReader::with_capacity(1 << 18, lines),
-            fetched,
-            ready: 0,
-            rows,
-            line: Vec::new(),
-        })
+            .map_err(|error| OperatorError::temporary(format!("no thread can be had: {error}")))?;
+        Ok(fetched)
     }
 }
 
@@ -231,10 +242,13 @@ fn fetch(
 
 impl Source for OdpsReader {
     fn next_row(&mut self) -> Result<Option<SourceRow>, OperatorError> {
+        if let Some(waiting) = self.waiting.take() {
+            self.fetched = Some(self.start(waiting)?);
+        }
         while self.ready == 0 {
-            match self.fetched.recv() {
-                Ok(fetched) => self.ready += fetched?,
-                Err(_) => return Ok(None),
+            match self.fetched.as_ref().map(Receiver::recv) {
+                Some(Ok(fetched)) => self.ready += fetched?,
+                Some(Err(_)) | None => return Ok(None),
             }
         }
         self.ready -= 1;
@@ -254,6 +268,11 @@ impl Source for OdpsReader {
 
     fn total_rows(&self) -> Option<u64> {
         Some(self.rows)
+    }
+
+    /// All that a session tells of the rows is how many there are.
+    fn fingerprint(&self) -> Option<String> {
+        Some(format!("{} rows", self.rows))
     }
 }
 
@@ -320,17 +339,40 @@ impl OdpsTarget {
 
     /// Sends all rows and commits them at once. Returns where they are, for people.
     ///
+    /// `note` is a file in which the session stands from before the commit: a process that is killed there is followed by
+    /// one that does all of this again, and must not add the rows a second time.
+    ///
     /// # Errors
     /// What the server answered; nothing of the rows is visible then.
-    pub fn write(&self, spool: &mut Spool) -> Result<String, OperatorError> {
+    pub fn write(&self, spool: &mut Spool, note: &Path) -> Result<String, OperatorError> {
+        let table = &self.service.table;
+        if self.was_committed(note)? {
+            return Ok(table.to_string());
+        }
+        let Service {
+            runtime, client, ..
+        } = &self.service;
+        let open = Upload::open(client, table, self.options);
+        let upload = runtime.block_on(open).map_err(operator_error)?;
+        let blocks = self.send(&upload, spool)?;
+        let noted = fs::write(note, format!("{} {blocks}\n", upload.id()));
+        noted.map_err(|error| {
+            OperatorError::temporary(format!("cannot write {}: {error}", note.display()))
+        })?;
+        runtime
+            .block_on(upload.commit(client, blocks))
+            .map_err(operator_error)?;
+        Ok(table.to_string())
+    }
+
+    /// Sends all rows in blocks. Returns how many there are.
+    fn send(&self, upload: &Upload, spool: &mut Spool) -> Result<u64, OperatorError> {
         let Service {
             runtime,
             client,
             table,
             ..
         } = &self.service;
-        let open = Upload::open(client, table, self.options);
-        let upload = runtime.block_on(open).map_err(operator_error)?;
         let mut blocks = 0;
         let mut batches: Vec<RecordBatch> = Vec::new();
         let mut bytes = 0;
@@ -356,10 +398,40 @@ impl OdpsTarget {
         if !batches.is_empty() {
             send(&mut batches)?;
         }
-        runtime
-            .block_on(upload.commit(client, blocks))
-            .map_err(operator_error)?;
-        Ok(table.to_string())
+        Ok(blocks)
+    }
+
+    /// Whether an earlier process committed these rows, or could have: it is done now then.
+    fn was_committed(&self, note: &Path) -> Result<bool, OperatorError> {
+        let Ok(noted) = fs::read_to_string(note) else {
+            return Ok(false);
+        };
+        let Some((id, blocks)) = noted.trim().split_once(' ') else {
+            return Ok(false);
+        };
+        let Ok(blocks) = blocks.parse() else {
+            return Ok(false);
+        };
+        let Service {
+            runtime,
+            client,
+            table,
+            ..
+        } = &self.service;
+        let done = runtime.block_on(async {
+            let upload = Upload::resume(client, table, id).await?;
+            upload.commit(client, blocks).await
+        });
+        match done {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_temporary() => Err(operator_error(error)),
+            // Rows that replace others may come twice.
+            Err(_) if self.options.overwrite => Ok(false),
+            Err(error) => Err(OperatorError::config(format!(
+                "{table}: an earlier process ended while it committed session {id}, and what became of it cannot be told any more ({error}); look whether the rows are there; if not, remove {} to send them again",
+                note.display()
+            ))),
+        }
     }
 }
 

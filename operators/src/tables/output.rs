@@ -69,17 +69,6 @@ impl Output {
         }
     }
 
-    /// Takes back what was appended to a file.
-    ///
-    /// # Errors
-    /// What the disk answered.
-    pub fn start_over(&mut self) -> io::Result<()> {
-        match self {
-            Self::File(growing) => growing.start_over(),
-            Self::Stdout(_) => Ok(()),
-        }
-    }
-
     /// Makes the file visible under its name, on disk for good. Returns where it is, for people.
     ///
     /// # Errors
@@ -95,19 +84,18 @@ impl Output {
     }
 }
 
-/// Appends, as [`Output::append`].
-impl Write for Output {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.append(bytes).map(|_| bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 impl Growing {
-    fn create(path: &str) -> Result<Self, OperatorError> {
+    /// Where it grows.
+    pub(super) fn partial(&self) -> &Path {
+        &self.partial
+    }
+
+    /// Where it will be.
+    pub(super) fn target(&self) -> &Path {
+        &self.target
+    }
+
+    pub(super) fn create(path: &str) -> Result<Self, OperatorError> {
         let refuse = |why: String| OperatorError::config(format!("cannot write `{path}`: {why}"));
         // A link stays a link: the file it points to is replaced.
         let target = Path::new(path)
@@ -197,15 +185,6 @@ impl Growing {
         }
         self.length += bytes.len() as u64;
         Ok(self.length)
-    }
-
-    fn start_over(&mut self) -> io::Result<()> {
-        self.length = 0;
-        if let Some(file) = &mut self.file {
-            file.set_len(0)?;
-            file.seek(SeekFrom::Start(0))?;
-        }
-        Ok(())
     }
 
     fn finish(&mut self) -> io::Result<String> {

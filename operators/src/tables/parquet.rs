@@ -33,6 +33,7 @@ pub struct ParquetReader {
     next: usize,
     read: u64,
     total_rows: Option<u64>,
+    fingerprint: Option<String>,
 }
 
 impl ParquetReader {
@@ -63,6 +64,7 @@ impl ParquetReader {
             next: 0,
             read: 0,
             total_rows,
+            fingerprint: blob.fingerprint(),
         })
     }
 }
@@ -95,6 +97,10 @@ impl Source for ParquetReader {
 
     fn total_rows(&self) -> Option<u64> {
         self.total_rows
+    }
+
+    fn fingerprint(&self) -> Option<String> {
+        self.fingerprint.clone()
     }
 }
 

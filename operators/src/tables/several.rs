@@ -14,6 +14,7 @@ pub struct Several {
     now: Option<Box<dyn Source>>,
     later: VecDeque<Opens>,
     total_rows: Option<u64>,
+    fingerprint: Option<String>,
 }
 
 /// A table that is opened when its turn comes.
@@ -28,10 +29,14 @@ impl Several {
     pub(super) fn new(tables: Vec<Opens>) -> Result<Self, OperatorError> {
         let mut later: VecDeque<Opens> = tables.into();
         let mut total_rows = (later.len() <= COUNTED).then_some(0);
+        let mut fingerprint = Some(format!("{} tables", later.len()));
         if total_rows.is_some() {
             for open in &later {
-                let rows = open()?.total_rows();
-                total_rows = total_rows.zip(rows).map(|(total, rows)| total + rows);
+                let table = open()?;
+                let both = total_rows.zip(table.total_rows());
+                total_rows = both.map(|(total, rows)| total + rows);
+                let both = fingerprint.zip(table.fingerprint());
+                fingerprint = both.map(|(all, this)| format!("{all}; {this}"));
             }
         }
         let now = later.pop_front().map(|open| open()).transpose()?;
@@ -39,6 +44,7 @@ impl Several {
             now,
             later,
             total_rows,
+            fingerprint,
         })
     }
 
@@ -64,5 +70,9 @@ impl Source for Several {
 
     fn total_rows(&self) -> Option<u64> {
         self.total_rows
+    }
+
+    fn fingerprint(&self) -> Option<String> {
+        self.fingerprint.clone()
     }
 }

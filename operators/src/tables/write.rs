@@ -1,16 +1,17 @@
 //! Which table a URI names to be written.
 
 use std::borrow::Cow;
-use std::io::{self, BufWriter, Write};
+use std::fs::{self, File};
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
-use clipsieve_engine::operator::{OperatorError, Pace, Receipt, Row, Stores};
+use clipsieve_engine::operator::{ErrorKind, OperatorError, Pace, Receipt, Row, Stores};
 use clipsieve_odps::UploadOptions;
-use serde_json::json;
 
 use super::format::extensions;
 use super::odps::{self, OdpsTarget};
 use super::open::check_text;
+use super::output::Growing;
 use super::stored::StoreUri;
 use super::{FORMATS, Format, JsonlWriter, Output, Spool};
 use crate::stores::{Access, Store};
@@ -56,8 +57,9 @@ pub struct Writing<'a> {
     pub endpoint: Option<&'a str>,
     /// What happens to the rows and partitions of ODPS.
     pub upload: UploadOptions,
-    /// A folder for rows that wait for a table which is not of this machine's file system.
-    pub scratch: &'a Path,
+    /// A folder for rows that wait for a table which is not of this machine's file system, and for a later process that
+    /// goes on with it: [`WAITING`] for a run.
+    pub waiting: &'a Path,
 }
 
 /// Begins the table that a URI names.
@@ -66,129 +68,145 @@ pub struct Writing<'a> {
 /// `Config` if the format is not known or the place cannot be written to.
 pub fn create(uri: &str, writing: &Writing<'_>) -> Result<Box<dyn RowWriter>, OperatorError> {
     check_target(uri).map_err(OperatorError::config)?;
-    let (target, folder) = if odps::is_odps(uri) {
+    let waiting = || -> Result<Growing, OperatorError> {
+        let path = writing.waiting.join(format!("{}.rows", word(uri)));
+        Growing::create(&path.to_string_lossy())
+    };
+    let format = Format::of(Path::new(uri)).unwrap_or(&FORMATS[0]);
+    let (growing, target) = if odps::is_odps(uri) {
         let target = OdpsTarget::open(uri, writing.endpoint, writing.upload)?;
-        (Target::Odps(Box::new(target)), writing.scratch)
+        (waiting()?, Target::Odps(Box::new(target)))
     } else if let Some(place) = StoreUri::parse(uri) {
         let place = place.map_err(OperatorError::config)?;
         let store = Store::named(writing.stores, place.store, Access::Write)?;
-        (
-            Target::Stored(store, place.path.to_owned()),
-            writing.scratch,
-        )
+        let path = place.path.to_owned();
+        (waiting()?, Target::Stored(store, path, format))
+    } else if uri == "-" || format.is_lines() {
+        return Ok(Box::new(JsonlWriter::new(Output::create(uri)?)));
     } else {
-        let output = Output::create(uri)?;
-        if format_of(uri).is_lines() {
-            return Ok(Box::new(JsonlWriter::new(output)));
-        }
-        // Beside the table: where that fits, the rows do too, more or less.
-        let folder = match Path::new(uri).parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        (Target::File(output), folder)
-    };
-    let spool = Spool::create(folder).map_err(|error| {
-        OperatorError::config(format!(
-            "cannot write `{uri}`: {} takes no temporary file: {error}",
-            folder.display()
-        ))
-    })?;
-    let waiting = match &target {
-        Target::File(_) => PathBuf::from(format!("{uri}.rows.partial")),
-        // What is not of this machine's file system has its rows in the working folder.
-        _ => PathBuf::from(format!(".clipsieve/rows-{:016x}.partial", hash(uri))),
+        let growing = Growing::create(uri)?;
+        let file = growing.target().to_path_buf();
+        (growing, Target::File(file, format))
     };
     Ok(Box::new(Whole {
-        spool,
-        waiting,
-        finished: false,
-        format: format_of(uri),
+        waiting: growing.partial().to_path_buf(),
+        rows: JsonlWriter::new(Output::File(growing)),
         target,
+        finished: false,
     }))
 }
 
-/// A table that is written when all its rows are there. Until then they are kept as JSON lines; a part's receipt is their
-/// length behind it.
+/// Where the rows of a run wait for a table that is not of this machine's file system; its ledger lies there too.
+pub const WAITING: &str = ".clipsieve";
+
+/// A table that is written when all its rows are there. Until then they wait as JSON lines.
 struct Whole {
-    spool: Spool,
-    /// The file that they are kept in for later processes, if they are.
+    rows: JsonlWriter,
     waiting: PathBuf,
-    finished: bool,
-    format: &'static Format,
     target: Target,
+    finished: bool,
 }
 
 /// Where it is written to.
 enum Target {
-    File(Output),
-    Stored(Store, String),
+    File(PathBuf, &'static Format),
+    Stored(Store, String, &'static Format),
     Odps(Box<OdpsTarget>),
 }
 
 impl RowWriter for Whole {
     fn resume(&mut self, receipts: &[Receipt]) -> io::Result<()> {
-        self.spool.resume(&self.waiting, length_in(receipts)?)
-    }
-
-    fn publish(&mut self, _: u64, rows: &[Cow<'_, Row>]) -> io::Result<Receipt> {
-        self.spool.add(rows)?;
-        Ok(json!({ "bytes": self.spool.bytes() }))
-    }
-
-    fn finish(&mut self, _: &[Receipt]) -> io::Result<String> {
-        let told = match &mut self.target {
-            Target::File(output) => {
-                output.start_over()?;
-                let mut buffer = BufWriter::with_capacity(1 << 18, &mut *output);
-                (self.format.write)(&mut self.spool, &mut buffer)?;
-                buffer.flush()?;
-                drop(buffer);
-                output.finish()?
+        if receipts.is_empty() {
+            // What was uploaded before was other rows.
+            match fs::remove_file(self.note()) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
             }
-            Target::Stored(store, path) => {
-                let mut output = store
-                    .create(path, "application/octet-stream")
-                    .map_err(io::Error::other)?;
-                (self.format.write)(&mut self.spool, &mut output)?;
+        }
+        self.rows.resume(receipts)
+    }
+
+    fn publish(&mut self, part: u64, rows: &[Cow<'_, Row>]) -> io::Result<Receipt> {
+        self.rows.publish(part, rows)
+    }
+
+    fn finish(&mut self, _receipts: &[Receipt]) -> io::Result<String> {
+        let mut spool = Spool::open(&self.waiting)?;
+        let place = match &self.target {
+            Target::File(target, format) => {
+                write_file(target, format, &mut spool)?;
+                target.display().to_string()
+            }
+            Target::Stored(store, path, format) => {
+                let created = store.create(path, "application/octet-stream");
+                let mut output = created.map_err(io::Error::other)?;
+                (format.write)(&mut spool, &mut output)?;
                 output.finish().map_err(io::Error::other)?
             }
-            Target::Odps(target) => target
-                .write(&mut self.spool)
-                .map_err(|error| io::Error::other(error.full_message()))?,
+            Target::Odps(target) => target.write(&mut spool, &self.note()).map_err(|error| {
+                let kind = match error.kind {
+                    ErrorKind::Temporary => io::ErrorKind::Other,
+                    _ => io::ErrorKind::InvalidData,
+                };
+                io::Error::new(kind, error.full_message())
+            })?,
         };
         self.finished = true;
-        Ok(told)
+        Ok(place)
     }
 }
 
+impl Whole {
+    /// Where an upload stands that may have been committed.
+    fn note(&self) -> PathBuf {
+        self.waiting.with_extension("upload")
+    }
+}
+
+/// The rows are let go only here: a process that ends right after `finish` may be asked to do it once more.
 impl Drop for Whole {
     fn drop(&mut self) {
-        // Not in `finish`: until the ledger knows, a later process may have to finish again.
-        if self.finished || self.spool.bytes() == 0 {
-            self.spool.remove();
+        if self.finished {
+            let _ = fs::remove_file(&self.waiting);
+            let _ = fs::remove_file(self.note());
+            // Only if nothing else waits there.
+            if let Some(folder) = self.waiting.parent().filter(|path| path.ends_with(WAITING)) {
+                let _ = fs::remove_dir(folder);
+            }
         }
     }
 }
 
-/// The length in the last of these receipts; 0 if there are none.
-pub(super) fn length_in(receipts: &[Receipt]) -> io::Result<u64> {
-    let Some(receipt) = receipts.last() else {
-        return Ok(0);
-    };
-    receipt["bytes"].as_u64().ok_or_else(|| {
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("the ledger's receipt {receipt} is not one of this table"),
-        )
-    })
+/// Writes a file beside its final place, and gives it its name when it is on disk.
+fn write_file(target: &Path, format: &Format, spool: &mut Spool) -> io::Result<()> {
+    let mut name = target.file_name().unwrap_or_default().to_owned();
+    name.push(".partial-whole");
+    let partial = tempfile::TempPath::try_from_path(target.with_file_name(name))?;
+    let mut output = BufWriter::with_capacity(1 << 18, File::create(&partial)?);
+    (format.write)(spool, &mut output)?;
+    let file = output
+        .into_inner()
+        .map_err(io::IntoInnerError::into_error)?;
+    file.sync_all()?;
+    partial.persist(target).map_err(|error| error.error)?;
+    // The new name is on disk when the folder is.
+    match target.parent().filter(|path| !path.as_os_str().is_empty()) {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => File::open(".")?.sync_all(),
+    }
 }
 
-/// FNV-1a: the same in every build, which the standard library's hash is not.
-fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+/// A URI as a file's name.
+fn word(uri: &str) -> String {
+    uri.chars()
+        .map(|c| {
+            if c.is_alphanumeric() || "=.-_".contains(c) {
+                c
+            } else {
+                '-'
+            }
+        })
+        .collect()
 }
 
 /// Checks whether a table of this URI can be written. Touches nothing.
@@ -210,16 +228,11 @@ pub fn check_target(uri: &str) -> Result<(), String> {
     Err(format!("`{uri}` is no table by its extension; {target}"))
 }
 
-/// The format of a target; that of standard output where the name says none.
-fn format_of(uri: &str) -> &'static Format {
-    Format::of(Path::new(uri)).unwrap_or(&FORMATS[0])
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use clipsieve_engine::operator::Source;
-    use serde_json::Value as Json;
+    use serde_json::{Value as Json, json};
 
     use super::super::Reading;
     use super::*;
@@ -229,7 +242,7 @@ mod tests {
             stores: &Stores::new(),
             endpoint: None,
             upload: UploadOptions::default(),
-            scratch: Path::new("/tmp"),
+            waiting: Path::new("/nowhere"),
         };
         super::create(uri, &writing).unwrap()
     }
@@ -320,5 +333,40 @@ mod tests {
             create(uri).finish(&[]).unwrap();
             assert!(open(uri).next_row().unwrap().is_none());
         }
+    }
+
+    #[test]
+    fn a_table_of_any_format_goes_on_where_an_earlier_process_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let row = |n: u64| Row(json!({ "n": n }).as_object().unwrap().clone());
+        for extension in ["jsonl", "csv", "parquet"] {
+            let path = folder.path().join(format!("t.{extension}"));
+            let uri = path.to_str().unwrap();
+            std::fs::write(&path, "old").unwrap();
+            let mut first = create(uri);
+            first.resume(&[]).unwrap();
+            let receipt = first.publish(0, &[Cow::Owned(row(0))]).unwrap();
+            // The ledger never came to know of this part.
+            first.publish(1, &[Cow::Owned(row(7))]).unwrap();
+            drop(first);
+            assert_eq!(std::fs::read(&path).unwrap(), b"old");
+            let receipts = [receipt];
+            let mut second = create(uri);
+            second.resume(&receipts).unwrap();
+            let last = second.publish(1, &[Cow::Owned(row(1))]).unwrap();
+            let receipts = [receipts[0].clone(), last];
+            second.finish(&receipts).unwrap();
+            // It may have been killed before the ledger came to know of this.
+            second.finish(&receipts).unwrap();
+            drop(second);
+            let mut source = open(uri);
+            let mut seen = Vec::new();
+            while let Some(row) = source.next_row().unwrap() {
+                seen.push(row.row.0["n"].to_string().replace('"', ""));
+            }
+            assert_eq!(seen, ["0", "1"], "{extension}");
+            std::fs::remove_file(&path).unwrap();
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }
