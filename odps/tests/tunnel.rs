@@ -47,7 +47,7 @@ fn rows_come_whole_through_everything_that_may_pass() {
             Fault::NoAnswer,
             Fault::CutAnswer(0),
             Fault::CutAnswer(700_000),
-            Fault::Flip(800_000),
+            Fault::Flip(400_000),
             Fault::CutAnswer(400_000),
             Fault::FewerRows,
         ],
