@@ -210,20 +210,25 @@ fn a_shared_backbone_is_the_whole_checkpoint() {
     assert_ne!(shared, hash(&root.path().join("linear")));
 }
 
+/// What a test does to the tensors of a file.
+type Edit<'a> = &'a dyn Fn(&mut Vec<(String, Tensor)>);
+/// What a test does to a folder.
+type Spoil<'a> = &'a dyn Fn(&Path);
+
 #[test]
 fn a_shared_backbone_that_does_not_fit_names_its_file() {
     let load = |root: &Path| {
         let loaded = Classifier::load(root.join("linear"), &Device::cpu(), Precision::F32);
         loaded.err().unwrap().to_string()
     };
-    let change = |root: &Path, change: &dyn Fn(&mut Vec<(String, Tensor)>)| {
+    let change = |root: &Path, change: Edit<'_>| {
         let file = root.join("backbone/model.safetensors");
         let mut tensors = Tensor::read_safetensors(&file).unwrap();
         change(&mut tensors);
         Tensor::write_safetensors(&tensors, &file).unwrap();
     };
     let norm = "encoder.layernorm.bias";
-    let cases: [(&dyn Fn(&Path), &[&str]); 4] = [
+    let cases: [(Spoil<'_>, &[&str]); 4] = [
         (
             &|root| std::fs::remove_file(root.join("backbone/model.safetensors")).unwrap(),
             &["cannot read", "backbone/model.safetensors"],

@@ -171,7 +171,10 @@ fn nothing_is_visible_before_the_commit_and_a_block_replaces_itself() {
         let upload = Upload::open(&client, &table, CREATES).await.unwrap();
         let first = batch(&upload, &seed_rows(10));
         let second = batch(&upload, &seed_rows(20));
-        upload.block(&client, 0, &[first.clone()]).await.unwrap();
+        upload
+            .block(&client, 0, std::slice::from_ref(&first))
+            .await
+            .unwrap();
         upload
             .block(&client, 0, &[second.clone(), first])
             .await

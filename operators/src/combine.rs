@@ -344,9 +344,9 @@ mod tests {
         assert_eq!(
             Json::Object(said.body),
             json!({
-                "result": { "good": 0.833931, "bad": 0.166069 },
+                "result": { "good": 0.833925, "bad": 0.166075 },
                 "label": "good",
-                "prob": 0.833931,
+                "prob": 0.833925,
                 "evidence": { "network": 0.8, "signals": { "motion": 1.0 } },
             })
         );

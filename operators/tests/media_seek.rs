@@ -167,7 +167,7 @@ fn a_stream_is_read_only_where_its_index_says_that_it_matters() {
     let length = bytes.len() as u64;
     let requests = [whole(2, SMALL)];
     let stored = Medium::stream("memory://groups.mp4", Arc::new(Stored(bytes)));
-    let found = decode(&stored.read_whole_up_to(0), &requests, true, 1).unwrap();
+    let found = decode(stored.read_whole_up_to(0), &requests, true, 1).unwrap();
     let full = decode(&path, &requests, false, 1).unwrap();
     assert_eq!(full.clips[0][0].frames, found.clips[0][0].frames);
     assert!(full.statistics.bytes_read >= length);

@@ -38,6 +38,11 @@ impl Scored {
         self.scores.len()
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// How many of them are positive.
     pub fn positives(&self) -> usize {
         self.positives

@@ -208,7 +208,7 @@ fn filter(rows: &Rows, task: &str, reading: &Reading, labels: &BTreeMap<usize, &
         task: task.to_string(),
         key: reading.key.clone(),
         positive,
-        as_judged: (probabilities && scored.len() > 0).then(|| scored.at(0.5)),
+        as_judged: (probabilities && !scored.is_empty()).then(|| scored.at(0.5)),
         scored,
         kinds,
         unscored,

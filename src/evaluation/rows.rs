@@ -105,6 +105,11 @@ impl Rows {
         self.rows.len()
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The row of a video that labels call `file`: by `video_id`; else by path (`file`, `video_path`, `video_oss_url`);
     /// else by file name; else by file name without its extension, which is what a folder's rows have as `video_id`. The
     /// first way that finds any row decides.

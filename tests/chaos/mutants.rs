@@ -70,7 +70,7 @@ pub fn every_mutated_video_has_a_row() {
 fn seeds() -> Vec<PathBuf> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/media");
     let extra = std::env::var("CLIPSIEVE_EXTRA_CLIPS").unwrap_or_default();
-    let folders = std::iter::once(fixtures).chain(std::env::split_paths(&extra).map(Into::into));
+    let folders = std::iter::once(fixtures).chain(std::env::split_paths(&extra));
     let mut seeds: Vec<PathBuf> = folders
         .filter_map(|folder| std::fs::read_dir(folder).ok())
         .flatten()

@@ -214,6 +214,11 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// The store that a URI names: what lies in one is called `store://NAME/PATH`.
+pub(super) fn store_in(uri: &str) -> Option<&str> {
+    uri.strip_prefix("store://")?.split('/').next()
+}
+
 /// Adds the names that a value gives for something of the wanted type.
 fn collect_names(
     wanted: &ParamType,
@@ -229,6 +234,9 @@ fn collect_names(
         }
         (ty, ParamValue::Text(name)) if ty == wanted => {
             names.insert(name.clone());
+        }
+        (ParamType::Uri, ParamValue::Text(uri)) if *wanted == ParamType::Store => {
+            names.extend(store_in(uri).map(str::to_owned));
         }
         _ => {}
     }

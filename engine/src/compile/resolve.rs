@@ -8,7 +8,7 @@ use crate::operator::{ParamSpec, ParamType, ParamValue, Store};
 use crate::pipeline::format;
 use crate::pipeline::{Code, Content, Diagnostic, Location, Node, ScalarValue, join, quoted};
 
-use super::draft::{Draft, Named};
+use super::draft::{Draft, Named, store_in};
 use super::typed::{read_params, read_sound_params, read_value};
 
 pub(super) fn resolve(draft: &mut Draft<'_>) {
@@ -189,7 +189,7 @@ fn resources(
     value: &ParamValue,
     uses: &mut Uses,
 ) -> bool {
-    let (code, what, state, known) = match (ty, value) {
+    let (code, what, name, known) = match (ty, value) {
         (ParamType::List(inner), ParamValue::List(values)) => {
             let mut is_sound = true;
             for value in values {
@@ -199,23 +199,30 @@ fn resources(
         }
         (ParamType::Model, ParamValue::Text(name)) => {
             uses.models.push(name.clone());
-            let state = draft.models.get(name).map(|model| model.value.is_some());
+            if let Some(model) = draft.models.get(name) {
+                return model.value.is_some();
+            }
             let known: Vec<&str> = draft.models.keys().map(String::as_str).collect();
-            (Code::UnknownModel, "model", state, known)
+            (Code::UnknownModel, "model", name.clone(), known)
         }
-        (ParamType::Store, ParamValue::Text(name)) => {
-            uses.stores.push(name.clone());
-            let state = draft.stores.get(name).map(|store| store.value.is_some());
+        (ParamType::Store | ParamType::Uri, ParamValue::Text(text)) => {
+            let name = match ty {
+                ParamType::Uri => match store_in(text) {
+                    Some(name) => name,
+                    None => return true,
+                },
+                _ => text,
+            };
+            uses.stores.push(name.to_owned());
+            if let Some(store) = draft.stores.get(name) {
+                return store.value.is_some();
+            }
             let known: Vec<&str> = draft.stores.keys().map(String::as_str).collect();
-            (Code::UnknownStore, "store", state, known)
+            (Code::UnknownStore, "store", name.to_owned(), known)
         }
         _ => return true,
     };
-    if let Some(can_be_used) = state {
-        return can_be_used;
-    }
     uses.is_open = true;
-    let name = value.to_string();
     let help = draft.suggestion(&name, known);
     let help = help.or_else(|| Some(format!("list it under `{what}s`")));
     let stage = &draft.stages[index];

@@ -86,7 +86,7 @@ impl Hold {
             if lives(&*shelf, &other, stale).map_err(failed)? {
                 return Err(LedgerError::Held {
                     place: shelf.place(),
-                    holder: other,
+                    holder: Box::new(other),
                 });
             }
             push_out(&*shelf, &other).map_err(failed)?;

@@ -194,7 +194,7 @@ pub enum LedgerError {
         /// Where it is.
         place: String,
         /// Who.
-        holder: hold::Holder,
+        holder: Box<hold::Holder>,
     },
     /// It was ours and is not any more.
     Lost {
@@ -213,7 +213,7 @@ pub enum LedgerError {
         /// Where it is.
         place: String,
         /// What the input was and is.
-        difference: Difference,
+        difference: Box<Difference>,
     },
     /// The identity cannot be told.
     Unreadable(String),
@@ -442,11 +442,11 @@ impl Ledger {
             Some(before) if *before == fingerprint => Ok(()),
             Some(before) => Err(LedgerError::OtherInput {
                 place: self.shelf.place(),
-                difference: Difference {
+                difference: Box::new(Difference {
                     path: "input".to_owned(),
                     before: before.clone(),
                     now: fingerprint,
-                },
+                }),
             }),
         }
     }

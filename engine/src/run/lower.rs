@@ -47,7 +47,7 @@ pub(super) fn lower(worker: &mut Worker, shared: &Shared) {
     let worker_span = info_span!(parent: &shared.span, "worker", worker = index);
     let plan = &shared.plan;
     // One worker of each process but the first, which has the outlets.
-    let first_elsewhere = index > 0 && index % plan.workers.max(1) == 0;
+    let first_elsewhere = index > 0 && index.is_multiple_of(plan.workers.max(1));
     let id = |index: &StageIndex| plan.graph[*index].id.clone();
 
     worker.dataflow_named::<Epoch, _, _>("clipsieve", |scope| {

@@ -92,7 +92,7 @@ impl Supervision<'_> {
 
     fn go_on(&self, command: &mut dyn FnMut(usize) -> Command) -> Result<i32, RunError> {
         let mut vain = 0;
-        let mut rows = self.committed()?;
+        let mut gained = self.gained()?;
         loop {
             self.record(Record::Attempt {
                 at: process::now(),
@@ -112,16 +112,17 @@ impl Supervision<'_> {
                 return Ok(EXIT_STOPPED);
             }
             self.bury(&fall)?;
-            let now = self.committed()?;
-            vain = if now > rows { 0 } else { vain + 1 };
-            rows = now;
+            let now = self.gained()?;
+            vain = if now > gained { 0 } else { vain + 1 };
+            gained = now;
+            let (rows, _) = now;
             if vain > self.max_restarts {
                 return Err(cluster(format!(
-                    "{told}; {vain} attempts in a row came to nothing, so the run is given up; {now} rows are done, and running it again goes on behind them"
+                    "{told}; {vain} attempts in a row came to nothing, so the run is given up; {rows} rows are done, and running it again goes on behind them"
                 )));
             }
             let pause = pause(vain);
-            tracing::warn!("{told}; {now} rows are done, going on in {pause:.1?}");
+            tracing::warn!("{told}; {rows} rows are done, going on in {pause:.1?}");
             if !self.wait(pause) || !self.try_suspects(command)? {
                 return Ok(EXIT_STOPPED);
             }
@@ -295,11 +296,14 @@ impl Supervision<'_> {
         }
     }
 
-    fn committed(&self) -> Result<u64, RunError> {
-        match &self.ledger {
-            Some(_) => Ok(self.open()?.standing().rows.len()),
-            None => Ok(0),
+    /// Rows that are done, and verdicts on rows that kill: neither has to be come by again.
+    fn gained(&self) -> Result<(u64, usize), RunError> {
+        if self.ledger.is_none() {
+            return Ok((0, 0));
         }
+        let ledger = self.open()?;
+        let standing = ledger.standing();
+        Ok((standing.rows.len(), standing.verdicts.len()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Weights to start from, for small networks and little data.
 
 use std::collections::BTreeMap;
-use std::f64::consts::PI;
+use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 use tch::Tensor;
 
@@ -17,7 +17,7 @@ pub const PATCHES_RATE: (&str, f64) = (PATCHES, 0.02);
 const COLOURS: [[f64; 3]; 3] = [
     [0.577_350_27, 0.577_350_27, 0.577_350_27],
     [-0.408_248_29, -0.408_248_29, 0.816_496_58],
-    [0.707_106_78, -0.707_106_78, 0.0],
+    [FRAC_1_SQRT_2, -FRAC_1_SQRT_2, 0.0],
 ];
 /// How steep the pairs of the first MLP are: normalised channels reach where GELU is straight.
 const PAIR_GAIN: f32 = 1.5;

@@ -30,7 +30,7 @@ pub fn seed_rows(count: usize) -> Vec<Json> {
     let row = |n: usize| {
         json!({
             "video_id": format!("v{n}"), "oss_bucket": "bucket", "video_oss_url": format!("oss://bucket/clips/{n}.mp4"),
-            "video_tag": if n % 7 == 0 { Json::Null } else { json!("标签") },
+            "video_tag": if n.is_multiple_of(7) { Json::Null } else { json!("标签") },
             "info": format!("{{\"n\": {n}, \"pad\": \"{}\"}}", "x".repeat(n % 400)),
             "result_info": "{\"succeed\": \"true\"}",
         })

@@ -142,9 +142,10 @@ impl Index {
         }
         let mut steps = vec![Step::Leave; self.samples.len()];
         for group in 0..=last {
-            for at in starts[group]..until[group] {
+            let samples = starts[group]..until[group];
+            for (at, step) in samples.clone().zip(&mut steps[samples]) {
                 if !self.is_spare(&wanted, at, self.samples[at].picture) {
-                    steps[at] = Step::Decode;
+                    *step = Step::Decode;
                 }
             }
             if group > 0 && until[group] > starts[group] && until[group - 1] != starts[group] {

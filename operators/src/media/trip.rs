@@ -3,6 +3,7 @@
 //! Where the container's index knows the packets' places, only those are read, straight from the file. Otherwise all packets
 //! are read in turn, and most of them dropped.
 
+use std::iter;
 use std::ops::Range;
 use std::path::Path;
 
@@ -76,7 +77,7 @@ impl Trip<'_> {
         };
         let shares = match self.index.has_places() {
             true => self.route.shares(threads),
-            false => vec![0..self.index.samples.len()],
+            false => iter::once(0..self.index.samples.len()).collect(),
         };
         let Some((first, others)) = shares
             .split_first()

@@ -107,7 +107,7 @@ mod tests {
         // A gradient, which is of no one colour.
         let bar = |x: usize, y: usize| [(x / 2) as u8, (y + 30) as u8, 90];
         let all = planes(|k, x, y| {
-            if x < 31 || x >= WIDTH - 44 || y < 18 || y >= HEIGHT - 25 {
+            if !(31..WIDTH - 44).contains(&x) || !(18..HEIGHT - 25).contains(&y) {
                 bar(x, y)
             } else {
                 moving(k, x, y)

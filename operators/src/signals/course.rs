@@ -177,7 +177,11 @@ mod tests {
         let frame = |k: usize, has_logo: bool| {
             let at = |x: usize, y: usize| {
                 if has_logo && (20..44).contains(&x) && (10..26).contains(&y) {
-                    return if (x / 3 + y / 3) % 2 == 0 { 250 } else { 10 };
+                    return if (x / 3 + y / 3).is_multiple_of(2) {
+                        250
+                    } else {
+                        10
+                    };
                 }
                 let hash = ((x + 5 * k) as u64 / 4 * 73_856_093) ^ (y as u64 / 4 * 19_349_663);
                 (hash.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8

@@ -159,7 +159,8 @@ pub fn combing(plane: &Plane) -> Option<f64> {
         }
     }
     let [down, down2, across, across2] = sums.map(|sum| (sum + 1) as f64);
-    (down2 > 0.5 * (w * h) as f64).then(|| (down / down2).log2() - (across / across2).log2())
+    (down.max(down2) > 0.5 * (w * h) as f64)
+        .then(|| (down / down2).log2() - (across / across2).log2())
 }
 
 #[cfg(test)]

@@ -357,7 +357,7 @@ mod tests {
             ),
             (
                 json!({"type": "ftp"}),
-                "unknown store type `ftp` (did you mean `http`?); known types: fs, s3, oss, alluxio, http, memory",
+                "unknown store type `ftp`; known types: fs, s3, oss, alluxio, http, memory",
             ),
             (
                 json!({}),
