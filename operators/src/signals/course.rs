@@ -194,9 +194,8 @@ mod tests {
             standing
         };
         let (with, without) = (of(true), of(false));
-        assert!(
-            with.standing_edges().expect("edges") > 3.0 * without.standing_edges().expect("edges")
-        );
+        let edges = [&with, &without].map(|standing| standing.standing_edges().expect("edges"));
+        assert!(edges[0] > 3.0 * edges[1], "{edges:?}");
         assert!(with.still_share().expect("moves") > 0.05);
         assert!(without.still_share().expect("moves") < 0.02);
         let (top, _) = with.motion_place().expect("moves");

@@ -1,5 +1,7 @@
 //! Films that a simulated camera makes of one picture or a few: `simcam`.
 
+use std::f32::consts::TAU;
+
 use super::film::{Canvas, Ease, Film, wrap};
 use super::noise::{Grain, Wobble, grain};
 use super::picture::{Map, Picture, tones};
@@ -304,7 +306,7 @@ fn moved(chance: &mut Chance, canvas: &Canvas, picture: Picture, kind: &str) -> 
             camera(canvas, base, move |t| {
                 let phase = t / seconds * turns;
                 let (x, y) = if is_round {
-                    ((phase * 6.283).cos(), (phase * 6.283).sin())
+                    ((phase * TAU).cos(), (phase * TAU).sin())
                 } else {
                     let zig = (phase.fract() * 4.0 - 2.0).abs() - 1.0;
                     (zig, -zig)

@@ -54,7 +54,7 @@ pub fn draw(size: (usize, usize), fonts: &Fonts, chance: &mut Chance) -> Option<
     let angle = match chance.below(10) {
         0..=3 => 0.0,
         4..=8 => chance.sign() * chance.range(0.2, 0.85),
-        _ => chance.sign() * 1.5707,
+        _ => chance.sign() * std::f32::consts::FRAC_PI_2,
     };
     if angle != 0.0 {
         ink = ink.turned(angle);
