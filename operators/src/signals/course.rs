@@ -183,7 +183,8 @@ mod tests {
                         10
                     };
                 }
-                let hash = ((x + 5 * k) as u64 / 4 * 73_856_093) ^ ((y + 3 * k) as u64 / 4 * 19_349_663);
+                let hash =
+                    ((x + 5 * k) as u64 / 4 * 73_856_093) ^ ((y + 3 * k) as u64 / 4 * 19_349_663);
                 (hash.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8
             };
             Plane::new(96, (0..96 * 64).map(|i| at(i % 96, i / 96)).collect())
