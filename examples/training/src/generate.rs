@@ -27,6 +27,12 @@ pub struct Args {
     /// Folders of videos without defects
     #[arg(long, num_args = 1..)]
     footage: Vec<PathBuf>,
+    /// Folders of photographs for validation alone; training then has all of --photos and --footage
+    #[arg(long, num_args = 1..)]
+    val_photos: Vec<PathBuf>,
+    /// Folders of videos without defects for validation alone
+    #[arg(long, num_args = 1..)]
+    val_footage: Vec<PathBuf>,
     /// Names of photographs, or parts of them, whose right way up cannot be seen: rotation leaves them out
     #[arg(long, value_delimiter = ',')]
     unoriented: Vec<String>,
@@ -87,13 +93,14 @@ fn fill(args: &Args, split: Split, samples: usize) -> Result<(), Error> {
     if missing.is_empty() {
         return Ok(());
     }
-    let sources = Sources::load(
-        &args.photos,
-        &args.footage,
-        args.split_seed,
-        split,
-        &|left_out| eprintln!("left out: {left_out}"),
-    )?;
+    let say = |left_out| eprintln!("left out: {left_out}");
+    let apart = !args.val_photos.is_empty() || !args.val_footage.is_empty();
+    let (photos, footage) = match split {
+        Split::Val if apart => (&args.val_photos, &args.val_footage),
+        _ => (&args.photos, &args.footage),
+    };
+    let share = (!apart).then_some((args.split_seed, split));
+    let sources = Sources::load(photos, footage, share, &say)?;
     eprintln!(
         "{}: {} photographs, {} shots",
         split.name(),

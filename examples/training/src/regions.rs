@@ -73,7 +73,8 @@ struct Material {
 impl Material {
     fn sources(&self, split: Split) -> Result<Sources, Error> {
         let say = |what: String| eprintln!("{what}");
-        let mut sources = Sources::load(&self.photos, &self.footage, self.seed, split, &say)?;
+        let mut sources =
+            Sources::load(&self.photos, &self.footage, Some((self.seed, split)), &say)?;
         samples::without_bars(&mut sources);
         Ok(sources)
     }

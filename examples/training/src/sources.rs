@@ -80,16 +80,15 @@ struct File<T> {
 }
 
 impl Sources {
-    /// Reads the folders and gives the part of them that belongs to `split` under `seed`. `say` hears of files that are
-    /// left out and why.
+    /// Reads the folders and gives all there is in them, or the part that belongs to a split under a seed. `say` hears of
+    /// files that are left out and why.
     ///
     /// # Errors
     /// If a folder cannot be read, or nothing in them is of use.
     pub fn load(
         photos: &[PathBuf],
         footage: &[PathBuf],
-        seed: u64,
-        split: Split,
+        share: Option<(u64, Split)>,
         say: &dyn Fn(String),
     ) -> Result<Self, Error> {
         let mut pictures = Vec::new();
@@ -117,11 +116,12 @@ impl Sources {
                 Err(error) => say(error.to_string()),
             }
         }
-        let sources = Self {
-            photos: part(pictures, seed, split),
-            shots: part(videos, seed, split).into_iter().flatten().collect(),
+        let (photos, shots): (Vec<Photo>, Vec<Vec<Shot>>) = match share {
+            Some((seed, split)) => (part(pictures, seed, split), part(videos, seed, split)),
+            None => (all(pictures), all(videos)),
         };
-        Ok(sources)
+        let shots = shots.into_iter().flatten().collect();
+        Ok(Self { photos, shots })
     }
 }
 
@@ -145,6 +145,10 @@ fn name_of(path: &Path) -> String {
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned()
+}
+
+fn all<T>(files: Vec<File<T>>) -> Vec<T> {
+    files.into_iter().map(|file| file.gave).collect()
 }
 
 /// The part of the files that belongs to a split: files of one look stay together, and the looks are dealt out by a

@@ -31,7 +31,8 @@ pub struct EncodeOptions {
     pub quality: u32,
     /// ffmpeg's name of the pixel format to encode.
     pub pixel_format: String,
-    /// Threads of the decoder, the filters and the encoder, each; 0 takes one for each core.
+    /// Threads of the decoder and of the filters, each; 0 takes one for each core. The encoder always has one, so that the
+    /// same crop is the same file on every machine.
     pub threads: usize,
 }
 

@@ -161,7 +161,8 @@ impl<'a> VideoTrack<'a> {
         video.set_time_base(self.time_base);
         video.set_aspect_ratio((1, 1));
         video.set_frame_rate(self.info.average_fps.map(Rational::from));
-        video.set_threading(codec::threading::Config::count(self.options.threads));
+        // How many threads work on a picture changes what some encoders write, and a crop's bytes must not depend on the machine.
+        video.set_threading(codec::threading::Config::count(1));
         let mut flags = codec::Flags::empty();
         if output.wants_global_headers() {
             flags |= codec::Flags::GLOBAL_HEADER;
