@@ -1,11 +1,17 @@
 //! What editors add to films: `vfx`.
 
+mod light;
+mod look;
+
 use std::f32::consts::TAU;
 
+use self::light::{lens_flare, light_leak, particles};
+pub use self::look::{clouded, graded};
+use self::look::{filter, glitch};
 use super::film::{Canvas, Film, wrap};
 use super::lettering::words;
-use super::noise::{Field, Wobble};
-use super::picture::{Map, Picture, blend, hsv, tones};
+use super::noise::Wobble;
+use super::picture::{Map, Picture, blend, hsv};
 use super::real::{Made, Stock, Want, real};
 use super::stickers::{Dance, Place, Sprite, sticker};
 use super::still::simulated;
@@ -438,214 +444,6 @@ pub(super) fn apply(
     }
 }
 
-/// Snow, rain, sparkles, bubbles, confetti, hearts.
-fn particles(chance: &mut Chance, canvas: &Canvas, film: Film) -> Film {
-    let (fw, fh) = (canvas.w as f32, canvas.h as f32);
-    let kind = chance.below(6);
-    let count = chance.log_range(12.0, 130.0) as usize;
-    let size = (fh * chance.log_range(0.015, 0.08)).max(3.0);
-    let side = (size * 2.0) as usize;
-    let white = [255; 3];
-    let looks: Vec<Sprite> = match kind {
-        0 => vec![Sprite::shape(side, white, white, |x, y| 1.0 - x.hypot(y))],
-        1 => vec![Sprite::shape(
-            side,
-            [210, 225, 240],
-            [210, 225, 240],
-            |x, y| 0.6 * (1.0 - (x * 9.0).abs()) * (1.0 - y.abs()),
-        )],
-        2 => vec![Sprite::shape(side, [255, 250, 200], white, |x, y| {
-            (0.12 / (x.abs() * y.abs() * 14.0 + 0.12)) * (1.0 - x.hypot(y))
-        })],
-        3 => vec![Sprite::shape(
-            side,
-            [255, 220, 180],
-            [255, 190, 220],
-            |x, y| if x.hypot(y) < 0.95 { 0.4 } else { 0.0 },
-        )],
-        _ => (0..5)
-            .map(|k| {
-                let colour = hsv(k as f32 * 1.2, 0.8, 1.0);
-                Sprite::shape(side, colour, colour, move |x, y| {
-                    let d = if kind == 4 {
-                        x.abs().max(y.abs() * 1.8) - 0.7
-                    } else {
-                        (x * x + (y * 1.1 + 0.2 - x.abs() * 0.8).powi(2)) - 0.4
-                    };
-                    0.5 - d * 10.0
-                })
-            })
-            .collect(),
-    };
-    let fall = match kind {
-        1 => chance.range(1.5, 3.0),
-        2 => 0.0,
-        3 => -chance.range(0.05, 0.3),
-        _ => chance.range(0.15, 0.9),
-    } * fh;
-    let wind = fw * chance.range(-0.15, 0.15);
-    let bits: Vec<[f32; 5]> = (0..count)
-        .map(|_| std::array::from_fn(|_| chance.unit()))
-        .collect();
-    let opacity = chance.range(0.5, 1.0);
-    wrap(film, move |mut picture, t| {
-        for (k, &[a, b, c, d, e]) in bits.iter().enumerate() {
-            let pace = 0.5 + d;
-            let x = (a * fw + wind * pace * t + (t * (1.0 + e) * 2.0 + b * 6.0).sin() * size)
-                .rem_euclid(fw + 2.0 * size)
-                - size;
-            let y = (b * fh + fall * pace * t).rem_euclid(fh + 2.0 * size) - size;
-            let twinkle = if kind == 2 {
-                (0.5 + 0.5 * (t * (2.0 + 6.0 * e) + c * 6.3).sin()).powi(2)
-            } else {
-                1.0
-            };
-            let place = Place {
-                x,
-                y,
-                scale: (0.4 + c) * twinkle.sqrt(),
-                angle: if kind >= 4 {
-                    t * (e - 0.5) * 8.0 + c * 6.0
-                } else {
-                    0.0
-                },
-                opacity: opacity * twinkle,
-            };
-            looks[k % looks.len()].draw(&mut picture, place);
-        }
-        picture
-    })
-}
-
-/// Adds light: a + b, not over full scale.
-fn add(own: &mut [u8; 3], light: [f32; 3]) {
-    for (value, light) in own.iter_mut().zip(light) {
-        // As light on film: 1 - (1 - a)(1 - b).
-        *value = 255 - ((255.0 - f32::from(*value)) * (1.0 - light.clamp(0.0, 1.0))) as u8;
-    }
-}
-
-fn light_leak(chance: &mut Chance, canvas: &Canvas, film: Film) -> Film {
-    let (w, fw, fh) = (canvas.w, canvas.w as f32, canvas.h as f32);
-    let blobs: Vec<[f32; 6]> = (0..chance.between(1, 3))
-        .map(|_| {
-            [
-                chance.range(-0.2, 1.2),
-                chance.range(-0.2, 1.2),
-                chance.range(0.25, 0.8),
-                chance.range(-0.6, 1.2),
-                chance.range(-0.5, 0.5),
-                chance.range(-0.3, 0.3),
-            ]
-        })
-        .collect();
-    let strength = chance.range(0.4, 0.95);
-    let pulse = chance.range(0.3, 2.0);
-    wrap(film, move |mut picture, t| {
-        for &[x, y, size, hue, dx, dy] in &blobs {
-            let (cx, cy) = (x + dx * t, y + dy * t);
-            let [r, g, b] = hsv(hue.rem_euclid(6.0), 0.85, 1.0).map(|c| f32::from(c) / 255.0);
-            let now = strength * (0.6 + 0.4 * (t * pulse * TAU + x * 9.0).sin());
-            for (at, own) in picture.px.iter_mut().enumerate() {
-                let (u, v) = ((at % w) as f32 / fw, (at / w) as f32 / fh);
-                let far = ((u - cx).powi(2) + (v - cy).powi(2)) / (size * size);
-                if far < 1.0 {
-                    let glow = now * (1.0 - far) * (1.0 - far);
-                    add(own, [r * glow, g * glow, b * glow]);
-                }
-            }
-        }
-        picture
-    })
-}
-
-fn lens_flare(chance: &mut Chance, canvas: &Canvas, film: Film) -> Film {
-    let (w, fw, fh) = (canvas.w, canvas.w as f32, canvas.h as f32);
-    let (x0, y0, vx, vy) = (
-        chance.range(0.1, 0.9),
-        chance.range(0.05, 0.6),
-        chance.range(-0.15, 0.15),
-        chance.range(-0.05, 0.05),
-    );
-    let ghosts: Vec<(f32, f32, f32)> = (0..chance.between(3, 6))
-        .map(|_| {
-            (
-                chance.range(-0.9, 1.4),
-                chance.range(0.02, 0.1),
-                chance.range(0.0, 6.0),
-            )
-        })
-        .collect();
-    let (glow, streak) = (chance.range(0.5, 1.0), chance.range(0.0, 0.8));
-    wrap(film, move |mut picture, t| {
-        let (sx, sy) = (x0 + vx * t, y0 + vy * t);
-        for (at, own) in picture.px.iter_mut().enumerate() {
-            let (u, v) = ((at % w) as f32 / fw, (at / w) as f32 / fh);
-            let (dx, dy) = ((u - sx) * fw / fh, v - sy);
-            let r = dx.hypot(dy);
-            let mut light = [glow * 0.012 / (r * r + 0.012)
-                + streak * (-(dy * 60.0).powi(2)).exp() * (-dx.abs() * 2.0).exp();
-                3];
-            for &(along, size, hue) in &ghosts {
-                let (gx, gy) = (sx + (0.5 - sx) * along * 2.0, sy + (0.5 - sy) * along * 2.0);
-                let far = ((u - gx) * fw / fh).hypot(v - gy);
-                if far < size {
-                    let rgb = hsv(hue, 0.6, 1.0);
-                    (0..3).for_each(|c| light[c] += 0.25 * f32::from(rgb[c]) / 255.0);
-                }
-            }
-            if light[0] > 0.01 || light[2] > 0.01 {
-                add(own, light);
-            }
-        }
-        picture
-    })
-}
-
-fn glitch(chance: &mut Chance, canvas: &Canvas, film: Film) -> Film {
-    let (w, h) = canvas.size();
-    let (seed, rate, size) = (
-        chance.bits(),
-        chance.range(0.25, 0.9),
-        chance.range(0.03, 0.2),
-    );
-    let (bands, has_noise) = (chance.between(2, 9), chance.is(0.4));
-    let hold = chance.range(4.0, 15.0);
-    wrap(film, move |mut picture, t| {
-        let mut now = Chance::of(seed, "glitch", (t * hold) as u64);
-        if !now.is(rate) {
-            return picture;
-        }
-        let source = picture.clone();
-        for _ in 0..now.between(1, bands) {
-            let (y, tall) = (now.below(h), now.between(2, (h / 6).max(3)));
-            let off = (now.range(-1.0, 1.0) * size * w as f32) as i32;
-            let split = now.between(0, w / 30 + 1) as i32;
-            let shade = if has_noise && now.is(0.3) {
-                Some(now.fork())
-            } else {
-                None
-            };
-            for row in y..(y + tall).min(h) {
-                for x in 0..w as i32 {
-                    let own = &mut picture.px[row * w + x as usize];
-                    *own = [
-                        source.near(x + off - split, row as i32)[0],
-                        source.near(x + off, row as i32)[1],
-                        source.near(x + off + split, row as i32)[2],
-                    ];
-                    if let Some(mut shade) = shade.clone() {
-                        let value =
-                            (shade.bits() ^ ((x as u64 / 3 * 7 + row as u64) * 2654435761)) as u8;
-                        *own = blend(*own, [value; 3], 110);
-                    }
-                }
-            }
-        }
-        picture
-    })
-}
-
 fn text(chance: &mut Chance, canvas: &Canvas, stock: &Stock, film: Film) -> Film {
     let lines: Vec<(Sprite, f32, f32)> = (0..chance.between(1, 3))
         .map(|_| {
@@ -700,77 +498,6 @@ fn text(chance: &mut Chance, canvas: &Canvas, stock: &Stock, film: Film) -> Film
             sprite.draw(&mut picture, place);
         }
         picture
-    })
-}
-
-/// Strong colours: duotone, invert, sepia, posterised, edges, cartoon, heat, one hue that turns.
-fn filter(chance: &mut Chance, canvas: &Canvas, film: Film) -> Film {
-    let (w, h) = canvas.size();
-    let kind = chance.below(9);
-    let (dark, bright) = (
-        hsv(chance.range(0.0, 6.0), 0.9, 0.35),
-        hsv(chance.range(0.0, 6.0), 0.6, 1.0),
-    );
-    let (levels, turn) = (chance.between(3, 5) as i32, chance.range(0.2, 2.0));
-    let share = chance.range(0.65, 1.0);
-    let (from, to) = span(chance, canvas);
-    let luma = |rgb: &[u8; 3]| {
-        (u32::from(rgb[0]) * 77 + u32::from(rgb[1]) * 150 + u32::from(rgb[2]) * 29) >> 8
-    };
-    let edges = move |picture: &Picture, x: usize, y: usize| {
-        let at = |dx: usize, dy: usize| {
-            luma(&picture.px[(y + dy).min(h - 1) * w + (x + dx).min(w - 1)]) as i32
-        };
-        ((at(1, 0) - at(0, 0)).abs() + (at(0, 1) - at(0, 0)).abs()).min(255)
-    };
-    wrap(film, move |picture, t| {
-        if t < from || t > to {
-            return picture;
-        }
-        let grade = |of: &dyn Fn([u8; 3]) -> [u8; 3]| picture.clone().coloured(of);
-        let done = match kind {
-            0 | 1 => grade(&|rgb| blend(dark, bright, luma(&rgb))),
-            2 => grade(&|rgb| rgb.map(|c| 255 - c)),
-            3 => grade(&|rgb| {
-                let y = luma(&rgb) as f32;
-                [
-                    (y * 1.15).min(255.0) as u8,
-                    (y * 0.92) as u8,
-                    (y * 0.65) as u8,
-                ]
-            }),
-            4 => grade(&|rgb| {
-                rgb.map(|c| (i32::from(c) * levels / 256 * 255 / (levels - 1)).clamp(0, 255) as u8)
-            }),
-            5 => Picture::by(w, h, |x, y| [(edges(&picture, x, y) * 5).min(255) as u8; 3]),
-            6 => {
-                let flat = picture.box_blurred(2);
-                Picture::by(w, h, |x, y| {
-                    let rgb = flat.px[y * w + x]
-                        .map(|c| (i32::from(c) * 5 / 256 * 255 / 4).clamp(0, 255) as u8);
-                    blend(
-                        rgb,
-                        [10; 3],
-                        ((edges(&picture, x, y) - 14).max(0) * 9).min(256) as u32,
-                    )
-                })
-            }
-            7 => grade(&|rgb| {
-                hsv(
-                    4.0 - luma(&rgb) as f32 / 255.0 * 5.0,
-                    1.0,
-                    0.3 + luma(&rgb) as f32 / 365.0,
-                )
-            }),
-            _ => {
-                let tint = hsv(t * turn, 0.8, 1.0);
-                grade(&|rgb| {
-                    let y = luma(&rgb);
-                    tint.map(|c| (u32::from(c) * y / 200).min(255) as u8)
-                })
-            }
-        };
-        picture.clone().mixed(&done, share)
     })
 }
 
@@ -840,51 +567,6 @@ pub(super) fn inset(chance: &mut Chance, canvas: &Canvas, mut a: Film, mut b: Fi
             y as i32 - edge as i32,
         );
         picture.put(&small, x, y as i32);
-        picture
-    })
-}
-
-/// Gentle changes of light and colour that every kind of clip gets now and then.
-pub fn graded(chance: &mut Chance, film: Film) -> Film {
-    if !chance.is(0.4) {
-        return film;
-    }
-    let table = tones(
-        chance.range(0.85, 1.1),
-        chance.range(-0.03, 0.05),
-        chance.range(0.8, 1.25),
-    );
-    let colourful = chance.range(0.5, 1.35);
-    let is_grey = chance.is(0.06);
-    let warm = chance.range(-0.06, 0.06);
-    wrap(film, move |picture, _| {
-        picture.toned(&table).coloured(|rgb| {
-            let y = (u32::from(rgb[0]) * 77 + u32::from(rgb[1]) * 150 + u32::from(rgb[2]) * 29)
-                as f32
-                / 256.0;
-            let gains = [1.0 + warm, 1.0, 1.0 - warm];
-            let share = if is_grey { 0.0 } else { colourful };
-            std::array::from_fn(|c| {
-                ((y + (f32::from(rgb[c]) - y) * share) * gains[c]).clamp(0.0, 255.0) as u8
-            })
-        })
-    })
-}
-
-/// A field of slow light over a film, as clouds make it: no effect.
-pub fn clouded(chance: &mut Chance, canvas: &Canvas, film: Film) -> Film {
-    if !chance.is(0.08) {
-        return film;
-    }
-    let field = Field::new(chance, 2);
-    let (w, size) = (canvas.w, canvas.h as f32 * 1.5);
-    let pace = chance.range(0.02, 0.2);
-    wrap(film, move |mut picture, t| {
-        for (at, rgb) in picture.px.iter_mut().enumerate() {
-            let gain =
-                1.0 + 0.12 * field.at((at % w) as f32 / size + t * pace, (at / w) as f32 / size);
-            *rgb = rgb.map(|c| (f32::from(c) * gain).min(255.0) as u8);
-        }
         picture
     })
 }
