@@ -98,12 +98,7 @@ impl Deadline {
 
     /// The earlier of this deadline and one this far in the future, with a switch of its own.
     pub fn within(&self, duration: Duration) -> Self {
-        self.within_from(Instant::now(), duration)
-    }
-
-    /// As [`Deadline::within`], where it is known how late it is.
-    pub(crate) fn within_from(&self, now: Instant, duration: Duration) -> Self {
-        let at = match (self.at, now.checked_add(duration)) {
+        let at = match (self.at, Instant::now().checked_add(duration)) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
@@ -111,6 +106,18 @@ impl Deadline {
             at,
             cancelled: Arc::default(),
         }
+    }
+
+    /// One that comes then, made from one that is over if there is one.
+    pub(crate) fn at_or_never(at: Option<Instant>, spare: Option<Deadline>) -> Self {
+        let cancelled = spare.map_or_else(Arc::default, |spare| spare.cancelled);
+        Self { at, cancelled }
+    }
+
+    /// Itself for another use, if nobody else has it and it was not cancelled.
+    pub(crate) fn into_spare(mut self) -> Option<Self> {
+        let switch = Arc::get_mut(&mut self.cancelled)?;
+        (!*switch.get_mut()).then_some(self)
     }
 
     /// When the last of several has come, with a switch of its own.

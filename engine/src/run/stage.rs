@@ -123,7 +123,7 @@ enum Next {
 fn alone(stage: &StageRuntime, answer: Answer, reaper: &Reaper) -> Next {
     match answer {
         answer if stage.gathers() => next(stage, vec![answer], reaper),
-        Answer::Value(value) => Next::Call(Inputs::Values(Arc::new([value]))),
+        Answer::Value(value) => Next::Call(Inputs::One([value])),
         answer => Next::PassOn(answer),
     }
 }

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::calls::{Attempt, Step, Stepped, panicked};
-use super::{Inputs, Job, Pool, PoolThread, Services, StageRuntime, Task, Work};
+use super::{Job, Pool, PoolThread, Services, StageRuntime, Task, Work};
 use crate::operator::{BatchError, Batched, Batcher, Call, Deadline, OperatorError, Unit, Value};
 use crate::run::panics;
 
@@ -175,7 +175,7 @@ impl BatchLine {
     }
 
     /// One batch, on a pool's thread. Returns whether the thread is still the pool's.
-    pub fn serve(self: &Arc<Self>, thread: &Arc<PoolThread>) -> bool {
+    pub fn serve(self: &Arc<Self>, thread: PoolThread) -> bool {
         self.cut();
         if let Some(batch) = self.choose() {
             self.work(batch, thread);
@@ -271,7 +271,7 @@ impl BatchLine {
         Some(batch)
     }
 
-    fn work(&self, batch: Vec<Piece>, thread: &Arc<PoolThread>) {
+    fn work(&self, batch: Vec<Piece>, thread: PoolThread) {
         for piece in &batch {
             piece.entry.stage.hold(piece.entry.id, Some(thread));
         }
@@ -447,7 +447,7 @@ fn guarded<T>(
     work: impl FnOnce(&dyn Batched, &[Value]) -> Result<T, OperatorError>,
 ) -> Result<T, OperatorError> {
     attempt.span.in_scope(|| {
-        let (Work::Batched(batched, _), Inputs::Values(values)) = (&stage.work, &attempt.inputs)
+        let (Work::Batched(batched, _), Some(values)) = (&stage.work, attempt.inputs.values())
         else {
             return Err(OperatorError::internal(
                 "the stage was lowered to the wrong executor",

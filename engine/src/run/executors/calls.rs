@@ -12,9 +12,8 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::stage::Running;
 use super::{Inputs, Job, PoolThread, StageRuntime, Work};
-use crate::operator::{Answer, Call, Deadline, ErrorKind, Failure, OperatorError, Outcome};
+use crate::operator::{Answer, Call, ErrorKind, Failure, OperatorError, Outcome};
 use crate::run::board::Mark;
 use crate::run::budget::{Ask, Grant};
 use crate::run::panics;
@@ -65,7 +64,7 @@ impl StageRuntime {
     pub(super) fn begin(
         self: &Arc<Self>,
         mut job: Job,
-        thread: Option<&Arc<PoolThread>>,
+        thread: Option<PoolThread>,
     ) -> Option<Attempt> {
         // The one look at the clock that a call's beginning takes: at a million calls a second each one shows.
         let now = Instant::now();
@@ -75,32 +74,40 @@ impl StageRuntime {
             return None;
         }
         let item = Arc::clone(job.item());
-        let deadline = if self.gathers() {
-            Deadline::never().within_from(now, self.timeout)
-        } else {
-            item.deadline.within_from(now, self.timeout)
+        let own = now.checked_add(self.timeout);
+        let of_item = item.deadline.at().filter(|_| !self.gathers());
+        let until = of_item.into_iter().chain(own).min();
+        // They come back with the call. One that does not come back keeps them, and nobody else needs them.
+        let Some(inputs) = job.inputs.take() else {
+            let message = "it was to be called a second time at once (a bug)".to_owned();
+            self.fail(job, ErrorKind::Internal, message);
+            return None;
         };
         let queued = now.saturating_duration_since(job.queued_at);
         self.stats().begin(queued);
-        let attempt = Attempt {
-            id: 0,
+        let (number, sized, grant) = (job.attempt, job.sized, job.grant.take());
+        let (span, mark) = (
+            job.span().clone(),
+            self.services.board.mark(job.sequence(), self.rank),
+        );
+        let (id, deadline) = self.enter(job, now, until, thread);
+        Some(Attempt {
+            id,
             call: Call {
                 item,
-                attempt: job.attempt,
-                deadline: deadline.clone(),
+                attempt: number,
+                deadline,
             },
-            inputs: job.inputs.clone(),
-            span: job.span().clone(),
-            sized: job.sized,
-            grant: job.grant.take(),
-            _mark: self.services.board.mark(job.sequence(), self.rank),
-        };
-        let id = self.enter(job, now, deadline, thread.cloned());
-        Some(Attempt { id, ..attempt })
+            inputs,
+            span,
+            sized,
+            grant,
+            _mark: mark,
+        })
     }
 
     /// Makes a call on a pool's thread. Returns whether the thread is still the pool's.
-    pub(super) fn run_on(self: &Arc<Self>, job: Job, thread: &Arc<PoolThread>) -> bool {
+    pub(super) fn run_on(self: &Arc<Self>, job: Job, thread: PoolThread) -> bool {
         let Some(mut attempt) = self.begin(job, Some(thread)) else {
             self.vacate();
             return true;
@@ -114,7 +121,8 @@ impl StageRuntime {
 
     fn step(&self, attempt: &mut Attempt) -> Stepped {
         match (&self.work, &attempt.inputs) {
-            (Work::Transform(transform), Inputs::Values(values)) => {
+            (Work::Transform(transform), Inputs::One(_) | Inputs::Values(_)) => {
+                let values = attempt.inputs.values().unwrap_or_default();
                 if !attempt.sized {
                     let bytes = transform.footprint_bytes(&attempt.call, values)?;
                     if bytes > 0 {
@@ -159,14 +167,12 @@ impl StageRuntime {
             grant,
             ..
         } = attempt;
-        drop(inputs);
-        let Some(Running {
-            mut job, started, ..
-        }) = self.leave(id)
-        else {
+        // Before it leaves: its deadline is used again if nobody else has it.
+        drop(call);
+        let Some((mut job, started)) = self.leave(id) else {
             return false;
         };
-        drop(call);
+        job.inputs = Some(inputs);
         let needs = matches!(stepped, Ok(Step::Needs(_)));
         let busy = busy.unwrap_or_else(|| started.elapsed());
         self.stats().end(busy, !needs);

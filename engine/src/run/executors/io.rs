@@ -9,7 +9,7 @@ use tokio::runtime::{Builder, Runtime};
 use tracing::Instrument;
 
 use super::calls::{Step, Stepped, panicked};
-use super::{Inputs, Job, StageRuntime, Work};
+use super::{Job, StageRuntime, Work};
 use crate::operator::OperatorError;
 use crate::run::panics::{self, EXECUTOR_THREAD};
 
@@ -33,8 +33,8 @@ pub(super) async fn run(stage: Arc<StageRuntime>, job: Job) {
     let stepped: Stepped = {
         // Made and polled inside one future, so that a panic in either is caught.
         let work = async {
-            match (&stage.work, &attempt.inputs) {
-                (Work::Async(transform), Inputs::Values(values)) => {
+            match (&stage.work, attempt.inputs.values()) {
+                (Work::Async(transform), Some(values)) => {
                     transform.apply(&attempt.call, values).await.map(Step::Done)
                 }
                 _ => Err(OperatorError::internal(

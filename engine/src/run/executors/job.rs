@@ -7,18 +7,31 @@ use crate::run::inbox::Inbox;
 use crate::run::message::{Message, Ticket};
 
 /// What a stage is called with.
-#[derive(Clone)]
 pub(in crate::run) enum Inputs {
+    /// Of a transform with one port, as most have: without an allocation a call.
+    One([Value; 1]),
     /// Of a transform: values in port order.
     Values(Arc<[Value]>),
     /// Of a gather: stage ids and answers in port order.
     Answers(Arc<[(String, Answer)]>),
 }
 
+impl Inputs {
+    /// The values of a transform.
+    pub fn values(&self) -> Option<&[Value]> {
+        match self {
+            Inputs::One(value) => Some(value),
+            Inputs::Values(values) => Some(values),
+            Inputs::Answers(_) => None,
+        }
+    }
+}
+
 /// One item's work in one stage: from the hand-over to the answer, through all attempts.
 pub(in crate::run) struct Job {
     pub ticket: Arc<Ticket>,
-    pub inputs: Inputs,
+    /// Not here while a call goes on, which has them.
+    pub inputs: Option<Inputs>,
     reply: Arc<Inbox>,
     /// The attempt that is made or waits to be made, from 1.
     pub attempt: u32,
@@ -36,7 +49,7 @@ impl Job {
     pub fn new(ticket: Arc<Ticket>, inputs: Inputs, reply: Arc<Inbox>, queued_at: Instant) -> Self {
         Self {
             ticket,
-            inputs,
+            inputs: Some(inputs),
             reply,
             attempt: 1,
             queued_at,

@@ -19,6 +19,7 @@ pub(super) mod io;
 mod job;
 mod pool;
 mod stage;
+mod table;
 
 pub(super) use batch::BatchLine;
 pub(super) use job::{Inputs, Job};

@@ -36,11 +36,14 @@ struct State {
     idle: usize,
     stopped: bool,
     lost: usize,
-    threads: Vec<(Arc<PoolThread>, JoinHandle<()>)>,
+    /// Threads started so far, those that were lost included.
+    started: u64,
+    threads: Vec<(PoolThread, JoinHandle<()>)>,
 }
 
 /// Which thread of a pool a call runs on.
-pub(in crate::run) struct PoolThread(());
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::run) struct PoolThread(u64);
 
 impl Pool {
     /// A pool of so many threads, for stages of ranks below `ranks`.
@@ -61,6 +64,7 @@ impl Pool {
                 idle: 0,
                 stopped: false,
                 lost: 0,
+                started: 0,
                 threads: Vec::new(),
             }),
             ready: Condvar::new(),
@@ -81,13 +85,16 @@ impl Pool {
     }
 
     fn add_thread(self: &Arc<Self>, abort: &Arc<Abort>) -> std::io::Result<()> {
-        let thread = Arc::new(PoolThread(()));
+        let thread = {
+            let mut state = self.state();
+            state.started += 1;
+            PoolThread(state.started)
+        };
         let handle = std::thread::Builder::new()
             .name(format!("{EXECUTOR_THREAD}{}", self.name))
             .spawn({
-                let (pool, thread, abort) =
-                    (Arc::clone(self), Arc::clone(&thread), Arc::clone(abort));
-                move || pool.work(&thread, &abort)
+                let (pool, abort) = (Arc::clone(self), Arc::clone(abort));
+                move || pool.work(thread, &abort)
             })?;
         self.state().threads.push((thread, handle));
         Ok(())
@@ -131,7 +138,7 @@ impl Pool {
         }
     }
 
-    fn work(&self, thread: &Arc<PoolThread>, abort: &Abort) {
+    fn work(&self, thread: PoolThread, abort: &Abort) {
         // Blocking faces of asynchronous libraries want to find a runtime.
         let _entered = self.tokio.enter();
         while let Some(task) = self.next() {
@@ -152,19 +159,17 @@ impl Pool {
     }
 
     /// Whether the thread was not given up.
-    pub fn owns(&self, thread: &Arc<PoolThread>) -> bool {
+    pub fn owns(&self, thread: PoolThread) -> bool {
         let state = self.state();
         let mut threads = state.threads.iter();
-        threads.any(|(own, _)| Arc::ptr_eq(own, thread))
+        threads.any(|(own, _)| *own == thread)
     }
 
     /// A call of this thread was given up: another thread takes its place in the pool, if none did yet.
-    pub fn replace(self: &Arc<Self>, thread: &Arc<PoolThread>, stage: &str, abort: &Arc<Abort>) {
+    pub fn replace(self: &Arc<Self>, thread: PoolThread, stage: &str, abort: &Arc<Abort>) {
         let mut state = self.state();
         let threads = state.threads.len();
-        state
-            .threads
-            .retain(|(other, _)| !Arc::ptr_eq(other, thread));
+        state.threads.retain(|(other, _)| *other != thread);
         if state.threads.len() == threads {
             return;
         }

@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::table::Table;
 use super::{BatchLine, Job, Pool, PoolThread, Task, io};
 use crate::observe::{Observer, StageStats};
 use crate::operator::{
@@ -13,7 +14,6 @@ use crate::run::abort::Abort;
 use crate::run::board::Board;
 use crate::run::budget::Budget;
 use crate::run::clock::Clock;
-use crate::run::numbers::ByNumber;
 use crate::run::{RunError, RunErrorKind};
 
 /// How long a call may go on after its deadline before it is given up.
@@ -82,8 +82,9 @@ struct State {
     waiting: VecDeque<Job>,
     /// When a place was last given to somebody in line.
     moved: Option<Instant>,
-    running: ByNumber<Running>,
-    calls: u64,
+    running: Table<Running>,
+    /// Deadlines of calls that are over, for calls to come.
+    spare: Vec<Deadline>,
 }
 
 /// A call that goes on. Whoever takes it out of the table, the call itself or the watch over it, answers the job.
@@ -91,7 +92,7 @@ pub(super) struct Running {
     pub job: Job,
     pub started: Instant,
     deadline: Deadline,
-    thread: Option<Arc<PoolThread>>,
+    thread: Option<PoolThread>,
     cancelled: Option<Instant>,
 }
 
@@ -180,44 +181,49 @@ impl StageRuntime {
         next
     }
 
-    /// Enters a call into the table.
+    /// Enters a call into the table that has to be over by `until`: its number and its deadline.
     pub(super) fn enter(
         &self,
         job: Job,
         started: Instant,
-        deadline: Deadline,
-        thread: Option<Arc<PoolThread>>,
-    ) -> u64 {
+        until: Option<Instant>,
+        thread: Option<PoolThread>,
+    ) -> (u64, Deadline) {
         let mut state = self.state();
-        let call = state.calls;
-        state.calls += 1;
+        let deadline = Deadline::at_or_never(until, state.spare.pop());
         let running = Running {
             job,
             started,
-            deadline,
+            deadline: deadline.clone(),
             thread,
             cancelled: None,
         };
-        state.running.insert(call, running);
-        call
+        (state.running.insert(running), deadline)
     }
 
     /// Says on which thread a call goes on, if on any now.
-    pub(super) fn hold(&self, call: u64, thread: Option<&Arc<PoolThread>>) {
-        if let Some(running) = self.state().running.get_mut(&call) {
-            running.thread = thread.map(Arc::clone);
+    pub(super) fn hold(&self, call: u64, thread: Option<PoolThread>) {
+        if let Some(running) = self.state().running.get_mut(call) {
+            running.thread = thread;
         }
     }
 
     /// Takes a call that came back out of the table; `None` if it was given up and answered before.
     /// Its place goes to the next in line at once, who need not wait for the answer to be told.
-    pub(super) fn leave(self: &Arc<Self>, call: u64) -> Option<Running> {
+    pub(super) fn leave(self: &Arc<Self>, call: u64) -> Option<(Job, Instant)> {
         let mut state = self.state();
-        let running = state.running.remove(&call)?;
+        let Running {
+            job,
+            started,
+            deadline,
+            ..
+        } = state.running.remove(call)?;
+        // As many as there are calls at once.
+        state.spare.extend(deadline.into_spare());
         let next = self.pass_on(&mut state);
         drop(state);
         self.start(next);
-        Some(running)
+        Some((job, started))
     }
 
     /// Gives the job a failed answer.
@@ -254,19 +260,19 @@ impl StageRuntime {
     pub(in crate::run) fn scan(self: &Arc<Self>, now: Instant) {
         let mut state = self.state();
         let mut lost = Vec::new();
-        for (call, running) in &mut state.running {
+        for (call, running) in state.running.iter_mut() {
             match running.cancelled {
                 None if running.deadline.at().is_some_and(|at| at <= now) => {
                     running.deadline.cancel();
                     running.cancelled = Some(now);
                 }
-                Some(cancelled) if now >= cancelled + GRACE => lost.push(*call),
+                Some(cancelled) if now >= cancelled + GRACE => lost.push(call),
                 _ => {}
             }
         }
         let lost: Vec<Running> = lost
             .into_iter()
-            .filter_map(|call| state.running.remove(&call))
+            .filter_map(|call| state.running.remove(call))
             .collect();
         let late = if state.waiting.is_empty() {
             Vec::new()
@@ -331,7 +337,7 @@ impl StageRuntime {
         );
         self.stats().end(running.started.elapsed(), true);
         let sequence = running.job.sequence();
-        match (&running.thread, &self.lane) {
+        match (running.thread, &self.lane) {
             (Some(thread), Lane::Pool(pool)) => {
                 pool.replace(thread, &self.id, &self.services.abort);
             }
@@ -364,7 +370,7 @@ impl StageRuntime {
     /// Stops all calls and forgets who waits: the job ends.
     pub(in crate::run) fn stop(&self) {
         let mut state = self.state();
-        for running in state.running.values() {
+        for (_, running) in state.running.iter_mut() {
             running.deadline.cancel();
         }
         let waiting = std::mem::take(&mut state.waiting);
