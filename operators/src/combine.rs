@@ -40,7 +40,11 @@ A rule is for networks with two labels: it gives the probability of one, and the
     concurrency: 0,
     check: Some(check),
     demand: Some(demand),
-    planner: Planner::NONE,
+    planner: Planner {
+        // That of the network's verdict, whose place the answer takes.
+        row_key_of_input: Some(0),
+        ..Planner::NONE
+    },
     build,
 };
 
@@ -220,14 +224,8 @@ impl Transform for Combine {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::sync::Arc;
-    use std::time::Duration;
 
-    use clipsieve_engine::operator::{
-        Deadline, Depot, Disk, Item, Model, Models, ParamValue, Params, Placement, Row, Stores,
-    };
-
-    use clipsieve_engine::observe::Tally;
+    use clipsieve_engine::operator::{Model, Models, ParamValue, Params, Stores};
 
     use super::*;
     use crate::rule::Input;
@@ -238,44 +236,15 @@ mod tests {
         write_rule(folder.path(), "bad");
         let models = models(folder.path());
         let params = params();
-        let placement = Placement {
-            executor: Executor::Cpu,
-            device: None,
-            concurrency: 1,
-            acquire_timeout: Duration::ZERO,
-            threads: 1,
-        };
-        let operator = build(&BuildContext {
-            setting: Setting {
-                stage: "combined",
-                params: &params,
-                inputs: &[VERDICT, VERDICT],
-                models: &models,
-                stores: &Stores::new(),
-            },
-            demand: None,
-            wishes: &[],
-            common: None,
-            depot: &Depot::default(),
-            placement: &placement,
-            scratch: Path::new(""),
-            disk: &Disk::unbounded(),
-            tally: &Tally::default(),
-        })?;
-        let Operator::Transform(operator) = operator else {
-            panic!("combine is a transform");
-        };
-        let call = Call {
-            item: Arc::new(Item::new(0, Row::default(), Deadline::never())),
-            attempt: 1,
-            deadline: Deadline::never(),
+        let setting = Setting {
+            stage: "combined",
+            params: &params,
+            inputs: &[VERDICT, VERDICT],
+            models: &models,
+            stores: &Stores::new(),
         };
         let inputs: Vec<Value> = verdicts.iter().cloned().map(Value::new).collect();
-        match operator.apply(&call, &inputs)? {
-            Outcome::Value(value) => value.get::<Verdict>().cloned(),
-            Outcome::Skipped(why) => panic!("skipped: {why}"),
-            Outcome::Parts(_) => panic!("it has no parts"),
-        }
+        crate::test_stage::verdict(build, setting, &inputs)
     }
 
     fn write_rule(folder: &Path, label: &str) {

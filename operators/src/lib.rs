@@ -21,6 +21,8 @@ mod model_cache;
 mod model_files;
 mod sampling;
 mod template;
+#[cfg(test)]
+mod test_stage;
 mod uploads;
 mod videos;
 

@@ -228,6 +228,32 @@ fn every_example_compiles_in_a_pipeline() {
 }
 
 #[test]
+fn a_second_rule_over_one_network_is_refused_for_both_write_its_key() {
+    let spec = registry().get("combine").expect("combine");
+    let text = around(spec);
+    let (id, example) = spec.example.split_once(':').expect("`id: { … }`");
+    let twice = text
+        .replace(
+            &format!("  {id}:{example}\n"),
+            &format!("  {id}:{example}\n  again:{example}\n"),
+        )
+        .replace(
+            &format!("regions, {id},"),
+            &format!("regions, {id}, again,"),
+        );
+    assert_ne!(text, twice);
+    let compiled = compiled(&twice);
+    let said: Vec<String> = compiled.errors().map(ToString::to_string).collect();
+    let [said] = said.as_slice() else {
+        panic!("{said:?}");
+    };
+    assert!(
+        said.contains("C061") && said.contains(&format!("so does `{id}`")),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_sampler_takes_its_geometry_from_the_model_behind_it() {
     let spec = registry().get("classify").expect("classify");
     let plan = compiled(&around(spec)).plan.expect("a plan");

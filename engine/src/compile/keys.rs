@@ -35,9 +35,21 @@ pub(super) fn keys(draft: &mut Draft<'_>) {
 }
 
 fn row_key(draft: &Draft<'_>, index: usize, resources: &Resources) -> Option<RowKey> {
-    let stage = &draft.stages[index];
-    let setting: Setting<'_> = stage.setting(resources).filter(|_| stage.off.is_none())?;
-    stage.spec?.planner.row_key?(&setting)
+    let mut at = index;
+    // A way that is longer goes in a circle, which is reported elsewhere.
+    for _ in 0..draft.stages.len() {
+        let stage = &draft.stages[at];
+        let setting: Setting<'_> = stage.setting(resources).filter(|_| stage.off.is_none())?;
+        let planner = &stage.spec?.planner;
+        let Some(port) = planner.row_key_of_input else {
+            let key = planner.row_key?(&setting)?;
+            // A parameter of another stage is not this one's to change.
+            let param = key.param.filter(|_| at == index);
+            return Some(RowKey { param, ..key });
+        };
+        at = stage.inputs.get(port)?.stage?;
+    }
+    None
 }
 
 fn collision(draft: &Draft<'_>, first: usize, second: usize, key: &RowKey) -> Diagnostic {
@@ -49,8 +61,12 @@ fn collision(draft: &Draft<'_>, first: usize, second: usize, key: &RowKey) -> Di
         other.location.line
     );
     let (path, at) = draft.stages[second].place_of(key.param);
-    let help = key
-        .param
-        .map(|param| format!("give one of them another {}", quoted(param)));
-    Diagnostic::error(Code::DuplicateRowKey, path, at, message).with_help(help)
+    let help = key.param.map_or_else(
+        || {
+            "give the stage that it has the key from another one, or leave one of them out"
+                .to_owned()
+        },
+        |param| format!("give one of them another {}", quoted(param)),
+    );
+    Diagnostic::error(Code::DuplicateRowKey, path, at, message).with_help(Some(help))
 }

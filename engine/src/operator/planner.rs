@@ -8,6 +8,8 @@ use super::{BuildContext, Finding, Operator, OperatorError, Setting};
 pub struct Planner {
     /// The key of the result row that a stage's answer is written under. Two of one key in one row are refused.
     pub row_key: Option<fn(&Setting<'_>) -> Option<RowKey>>,
+    /// The port whose stage's key a stage's answer is written under, where it has none of its own.
+    pub row_key_of_input: Option<usize>,
     /// Whether what a stage gives one consumer does not depend on what others ask of it. Stages that only differ in what
     /// they are asked for are equal then.
     pub serves_each: bool,
@@ -21,6 +23,7 @@ impl Planner {
     /// Nothing to tell.
     pub const NONE: Planner = Planner {
         row_key: None,
+        row_key_of_input: None,
         serves_each: false,
         cost: None,
         common: None,

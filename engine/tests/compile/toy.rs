@@ -144,6 +144,7 @@ static JUDGE: OperatorSpec = OperatorSpec {
     demand: Some(judge_demand),
     planner: Planner {
         row_key: Some(judge_key),
+        row_key_of_input: None,
         serves_each: false,
         cost: Some(judge_cost),
         common: Some(Common {
