@@ -70,7 +70,8 @@ impl LowerPart {
         let upper = (rows as f64 * FROM_HEIGHT) as usize;
         let data: Vec<u8> = luma[upper * width..]
             .iter()
-            .map(|pixel| pixel.round() as u8)
+            // Rounded: none is below 0, nor so little below a half that this would lift it over.
+            .map(|pixel| (pixel + 0.5) as u8)
             .collect();
         Self {
             width,
@@ -88,8 +89,11 @@ impl LowerPart {
     /// Thin bright strokes: luma that an opening with a square wider than a stroke takes away.
     fn strokes(&self) -> Vec<bool> {
         let reach = (self.frame_height() as usize / 75).max(2);
-        let least = filtered(&self.data, self.width, reach, u8::min);
-        let opened = filtered(&least, self.width, reach, u8::max);
+        if self.data.is_empty() {
+            return Vec::new();
+        }
+        let least = filtered(&self.data, self.width, reach, |a, b| a.min(b));
+        let opened = filtered(&least, self.width, reach, |a, b| a.max(b));
         let pairs = self.data.iter().zip(opened);
         pairs
             .map(|(own, opened)| *own >= STROKE_LUMA && own.saturating_sub(opened) >= STROKE_LEVELS)
@@ -247,24 +251,87 @@ fn median(mut values: Vec<f32>) -> f32 {
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
-/// Least or most of the pixels within a square of this reach.
-fn filtered(data: &[u8], width: usize, reach: usize, pick: fn(u8, u8) -> u8) -> Vec<u8> {
+/// Least or most of the pixels within a square of this reach; `pick` says which of two.
+///
+/// Of squares that reach over the edge only the part inside counts: pixels outside are those at the edge once more, which changes
+/// neither the least nor the most.
+fn filtered(data: &[u8], width: usize, reach: usize, pick: impl Fn(u8, u8) -> u8) -> Vec<u8> {
     let height = data.len() / width.max(1);
-    let mut across = data.to_vec();
+    let side = 2 * reach + 1;
+    // What runs of 1, 2, 4 … pixels come to is made of the runs of half the length, so the cost hardly grows with the
+    // reach. The last step lets two runs overlap.
+    let mut across = vec![0; width * height];
+    let (mut run, mut longer) = (vec![0; width + side - 1], vec![0; width + side - 1]);
     for (row, out) in data.chunks_exact(width).zip(across.chunks_exact_mut(width)) {
-        for (x, pixel) in out.iter_mut().enumerate() {
-            let around = &row[x.saturating_sub(reach)..(x + reach + 1).min(width)];
-            *pixel = around.iter().copied().fold(*pixel, pick);
+        run[..reach].fill(row[0]);
+        run[reach..reach + width].copy_from_slice(row);
+        run[reach + width..].fill(row[width - 1]);
+        let mut length = 1;
+        while 2 * length <= side {
+            picked(&run, &run[length..], &mut longer, &pick);
+            std::mem::swap(&mut run, &mut longer);
+            length *= 2;
         }
+        picked(&run, &run[side - length..], out, &pick);
     }
-    let mut both = across.clone();
-    for (y, out) in both.chunks_exact_mut(width).enumerate() {
-        for near in y.saturating_sub(reach)..(y + reach + 1).min(height) {
-            let row = &across[near * width..(near + 1) * width];
-            for (pixel, other) in out.iter_mut().zip(row) {
-                *pixel = pick(*pixel, *other);
+    // The same down, with whole rows for pixels.
+    let rows = height + side - 1;
+    let mut runs = Vec::with_capacity(rows * width);
+    for y in 0..rows {
+        let y = y.saturating_sub(reach).min(height - 1);
+        runs.extend_from_slice(&across[y * width..(y + 1) * width]);
+    }
+    let mut length = 1;
+    while 2 * length <= side {
+        for y in 0..rows - length {
+            let (upper, lower) = runs.split_at_mut((y + length) * width);
+            let row = &mut upper[y * width..(y + 1) * width];
+            row.iter_mut()
+                .zip(lower)
+                .for_each(|(own, other)| *own = pick(*own, *other));
+        }
+        length *= 2;
+    }
+    let mut both = across;
+    picked(&runs, &runs[(side - length) * width..], &mut both, &pick);
+    both
+}
+
+/// What is picked of two rows, pixel by pixel, as far as both reach.
+fn picked(one: &[u8], other: &[u8], out: &mut [u8], pick: impl Fn(u8, u8) -> u8) {
+    let pairs = one.iter().zip(other);
+    out.iter_mut()
+        .zip(pairs)
+        .for_each(|(out, (one, other))| *out = pick(*one, *other));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_filter_is_what_every_square_says() {
+        for (width, height, reach) in [(31, 17, 6), (9, 40, 2), (5, 3, 4), (1, 1, 3), (16, 16, 1)] {
+            let data: Vec<u8> = (0..width * height)
+                .map(|at: usize| (at.wrapping_mul(2_654_435_761) >> 7) as u8)
+                .collect();
+            for pick in [u8::min, u8::max] {
+                let filtered = filtered(&data, width, reach, pick);
+                for (at, found) in filtered.iter().enumerate() {
+                    let (x, y) = (at % width, at / width);
+                    let square = (y.saturating_sub(reach)..(y + reach + 1).min(height))
+                        .flat_map(|y| {
+                            let x = x.saturating_sub(reach)..(x + reach + 1).min(width);
+                            x.map(move |x| y * width + x)
+                        })
+                        .map(|at| data[at]);
+                    assert_eq!(
+                        Some(*found),
+                        square.reduce(pick),
+                        "{width}x{height} {reach} {at}"
+                    );
+                }
             }
         }
     }
-    both
 }

@@ -5,6 +5,7 @@
 //! the luma (Lucas and Kanade 1981; inverse compositional: Baker and Matthews, "Lucas-Kanade 20 years on", 2004), from
 //! coarse to fine, begun with the best whole-pixel shift at the coarsest level.
 
+use super::affine_maps::{Affine, COLUMNS, IDENTITY, UNKNOWNS, after_inverse, solve};
 use super::plane::Plane;
 
 /// Longest side at which the fit is made, in pixels.
@@ -16,11 +17,8 @@ const COARSEST_PX: usize = 16;
 /// No further level is made below a longest side of this, in pixels.
 const COARSE_ENOUGH_PX: usize = 40;
 
-/// What a step solves for: the six numbers of the map, gain and offset of the brightness.
-const UNKNOWNS: usize = 8;
-
-/// The same and the right side.
-const COLUMNS: usize = UNKNOWNS + 1;
+/// The same, rounded up to whole vectors of four.
+const PADDED: usize = COLUMNS.next_multiple_of(4);
 
 /// A step that moves no pixel further than this is the last one of its level, in pixels.
 const DONE_PX: f64 = 0.05;
@@ -45,11 +43,6 @@ struct Level {
     height: usize,
     data: Vec<f32>,
 }
-
-/// x' = a0 + (1 + a1) x + a2 y, y' = a3 + a4 x + (1 + a5) y, from the picture's centre, in pixels of a level.
-type Affine = [f64; 6];
-
-const IDENTITY: Affine = [0.0; 6];
 
 impl Pyramid {
     /// The pyramid of a frame's luma: means of whole pixels down to 128 px, a little blurred, then halves.
@@ -188,6 +181,41 @@ impl Fit {
     }
 }
 
+/// Where a map takes the pixels of a level: what depends on the column alone is there once for all rows.
+struct Targets {
+    columns: Vec<[f64; 2]>,
+    down: [f64; 2],
+    centre: [f64; 2],
+    last: [f64; 2],
+    width: usize,
+}
+
+/// A place between pixels: the upper left one's, and the way beyond it.
+type Target = (usize, f32, f32);
+
+impl Targets {
+    /// Where the pixels of a row go, from the left: `None` outside of the picture.
+    #[inline]
+    fn row(&self, y: usize) -> impl Iterator<Item = Option<Target>> + '_ {
+        let [cx, cy] = self.centre;
+        let dy = y as f64 - cy;
+        let (across, down) = (self.down[0] * dy, self.down[1] * dy);
+        self.columns.iter().map(move |[x, y]| {
+            let (tx, ty) = (x + across + cx, y + down + cy);
+            if !(tx >= 0.0 && ty >= 0.0 && tx < self.last[0] && ty < self.last[1]) {
+                return None;
+            }
+            // A level is far smaller than numbers of 32 bits.
+            let (ix, iy) = (tx as u32, ty as u32);
+            Some((
+                iy as usize * self.width + ix as usize,
+                (tx - f64::from(ix)) as f32,
+                (ty - f64::from(iy)) as f32,
+            ))
+        })
+    }
+}
+
 impl Level {
     /// Blurred by [1 2 1] / 4 both ways: the interpolation of the fit then costs little sharpness.
     fn blurred(&self) -> Self {
@@ -232,33 +260,27 @@ impl Level {
         }
     }
 
-    /// Where the map takes a pixel, if that is inside the picture: the upper left pixel there, and the way beyond it.
-    #[inline]
-    fn target(&self, map: &Affine, x: usize, y: usize) -> Option<(usize, f32, f32)> {
+    /// Where a map takes the pixels of this picture.
+    fn targets(&self, map: &Affine) -> Targets {
         let (cx, cy) = (
             (self.width - 1) as f64 / 2.0,
             (self.height - 1) as f64 / 2.0,
         );
-        let (dx, dy) = (x as f64 - cx, y as f64 - cy);
-        let tx = map[0] + (1.0 + map[1]) * dx + map[2] * dy + cx;
-        let ty = map[3] + map[4] * dx + (1.0 + map[5]) * dy + cy;
-        if !(tx >= 0.0
-            && ty >= 0.0
-            && tx < (self.width - 1) as f64
-            && ty < (self.height - 1) as f64)
-        {
-            return None;
+        let columns = (0..self.width).map(|x| {
+            let dx = x as f64 - cx;
+            [map[0] + (1.0 + map[1]) * dx, map[3] + map[4] * dx]
+        });
+        Targets {
+            columns: columns.collect(),
+            down: [map[2], 1.0 + map[5]],
+            centre: [cx, cy],
+            last: [(self.width - 1) as f64, (self.height - 1) as f64],
+            width: self.width,
         }
-        let (ix, iy) = (tx as usize, ty as usize);
-        Some((
-            iy * self.width + ix,
-            (tx - ix as f64) as f32,
-            (ty - iy as f64) as f32,
-        ))
     }
 
     #[inline]
-    fn sample(&self, (at, fx, fy): (usize, f32, f32)) -> f32 {
+    fn sample(&self, (at, fx, fy): Target) -> f32 {
         let upper = self.data[at] + fx * (self.data[at + 1] - self.data[at]);
         let below = at + self.width;
         let lower = self.data[below] + fx * (self.data[below + 1] - self.data[below]);
@@ -269,13 +291,21 @@ impl Level {
     /// over the pixels whose target under both maps is inside; `None` if that are too few.
     fn error_where(&self, after: &Level, map: &Affine, inside: &Affine) -> Option<f64> {
         let mut pairs = Vec::with_capacity(self.data.len());
-        for y in 0..self.height {
-            for x in 0..self.width {
-                if self.target(inside, x, y).is_some()
-                    && let Some(target) = self.target(map, x, y)
-                {
-                    pairs.push((self.data[y * self.width + x], after.sample(target)));
-                }
+        let (targets, inside) = (
+            self.targets(map),
+            (inside != map).then(|| self.targets(inside)),
+        );
+        for (y, own) in self.data.chunks_exact(self.width).enumerate() {
+            let row = own.iter().zip(targets.row(y));
+            let mut put = |(own, target): (&f32, Option<Target>)| {
+                pairs.extend(target.map(|target| (*own, after.sample(target))));
+            };
+            match &inside {
+                None => row.for_each(put),
+                Some(inside) => row
+                    .zip(inside.row(y))
+                    .filter(|(_, inside)| inside.is_some())
+                    .for_each(|(pixel, _)| put(pixel)),
             }
         }
         if (pairs.len() as f64) < MIN_OVERLAP * self.data.len() as f64 {
@@ -310,9 +340,10 @@ impl Level {
     /// Blocks without steps in two directions say nothing and are left out.
     fn misplaced(&self, after: &Level, map: &Affine) -> Vec<f64> {
         let mut found = Vec::new();
+        let targets = self.targets(map);
         for top in (1..self.height.saturating_sub(BLOCK_PX)).step_by(BLOCK_PX) {
             for left in (1..self.width.saturating_sub(BLOCK_PX)).step_by(BLOCK_PX) {
-                found.extend(self.block_shift(after, map, left, top));
+                found.extend(self.block_shift(after, &targets, left, top));
             }
         }
         found.sort_unstable_by(f64::total_cmp);
@@ -320,13 +351,20 @@ impl Level {
     }
 
     /// The length of the shift of one block, if it can be told.
-    fn block_shift(&self, after: &Level, map: &Affine, left: usize, top: usize) -> Option<f64> {
+    fn block_shift(
+        &self,
+        after: &Level,
+        targets: &Targets,
+        left: usize,
+        top: usize,
+    ) -> Option<f64> {
         // Sums of gx, gy, off and of their products.
         let mut sums = [0.0f64; 8];
         let mut count = 0usize;
         for y in top..top + BLOCK_PX {
-            for x in left..left + BLOCK_PX {
-                let Some(target) = self.target(map, x, y) else {
+            let row = targets.row(y).enumerate().skip(left).take(BLOCK_PX);
+            for (x, target) in row {
+                let Some(target) = target else {
                     continue;
                 };
                 let at = y * self.width + x;
@@ -445,10 +483,14 @@ impl Level {
         let scale = 1.0 / cx.max(cy);
         // Normal equations, the error as last column.
         let mut normal = [[0.0f64; COLUMNS]; UNKNOWNS];
+        let targets = self.targets(map);
         for y in 1..self.height - 1 {
-            let mut row_sums = [[0.0f32; COLUMNS]; UNKNOWNS];
-            for x in 1..self.width - 1 {
-                let Some(target) = self.target(map, x, y) else {
+            // Whole rows of products, of which the lower triangle and the padding are not used: vector code, where the
+            // upper triangle alone would not be.
+            let mut row_sums = [[0.0f32; PADDED]; UNKNOWNS];
+            let inner = targets.row(y).enumerate().take(self.width - 1).skip(1);
+            for (x, target) in inner {
+                let Some(target) = target else {
                     continue;
                 };
                 let at = y * self.width + x;
@@ -458,10 +500,23 @@ impl Level {
                 let error = after.sample(target) - self.data[at];
                 // About the middle of the scale, so that gain and offset are nearly independent.
                 let own = self.data[at] - 128.0;
-                let row = [gx, gx * dx, gx * dy, gy, gy * dx, gy * dy, own, 1.0, error];
-                for i in 0..UNKNOWNS {
-                    for j in i..COLUMNS {
-                        row_sums[i][j] += row[i] * row[j];
+                let row: [f32; PADDED] = [
+                    gx,
+                    gx * dx,
+                    gx * dy,
+                    gy,
+                    gy * dx,
+                    gy * dy,
+                    own,
+                    1.0,
+                    error,
+                    0.0,
+                    0.0,
+                    0.0,
+                ];
+                for (sums, factor) in row_sums.iter_mut().zip(row) {
+                    for (sum, term) in sums.iter_mut().zip(row) {
+                        *sum += factor * term;
                     }
                 }
             }
@@ -480,139 +535,6 @@ impl Level {
     }
 }
 
-/// The map that first undoes `delta` and then does `map`; `None` if `delta` cannot be undone.
-fn after_inverse(map: &Affine, delta: &Affine) -> Option<Affine> {
-    let (a, b, c, d) = (1.0 + delta[1], delta[2], delta[4], 1.0 + delta[5]);
-    let determinant = a * d - b * c;
-    if !(determinant.abs() > 1e-3 && determinant.is_finite()) {
-        return None;
-    }
-    let [ia, ib, ic, id] = [d, -b, -c, a].map(|entry| entry / determinant);
-    let (it0, it1) = (
-        -(ia * delta[0] + ib * delta[3]),
-        -(ic * delta[0] + id * delta[3]),
-    );
-    let (ma, mb, mc, md) = (1.0 + map[1], map[2], map[4], 1.0 + map[5]);
-    Some([
-        map[0] + ma * it0 + mb * it1,
-        ma * ia + mb * ic - 1.0,
-        ma * ib + mb * id,
-        map[3] + mc * it0 + md * it1,
-        mc * ia + md * ic,
-        mc * ib + md * id - 1.0,
-    ])
-}
-
-/// Solves the symmetric system whose upper triangle and right side these are, by elimination; `None` if it is singular.
-fn solve(mut rows: [[f64; COLUMNS]; UNKNOWNS]) -> Option<[f64; UNKNOWNS]> {
-    for i in 1..UNKNOWNS {
-        let (done, rest) = rows.split_at_mut(i);
-        for (j, row) in done.iter().enumerate() {
-            rest[0][j] = row[i];
-        }
-    }
-    for i in 0..UNKNOWNS {
-        // The matrix is positive semidefinite: the diagonal will do as pivot.
-        let pivot_row = rows[i];
-        if pivot_row[i] <= 1e-6 {
-            return None;
-        }
-        for (j, row) in rows.iter_mut().enumerate() {
-            if j != i {
-                let factor = row[i] / pivot_row[i];
-                for (entry, pivot) in row.iter_mut().zip(pivot_row).skip(i) {
-                    *entry -= factor * pivot;
-                }
-            }
-        }
-    }
-    let mut solution = [0.0; UNKNOWNS];
-    for (i, row) in rows.iter().enumerate() {
-        solution[i] = row[UNKNOWNS] / row[i];
-    }
-    Some(solution)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A smooth, busy picture without a period.
-    fn scene(x: f64, y: f64) -> f64 {
-        let waves = [
-            (0.11, 0.05, 1.0),
-            (-0.04, 0.13, 2.0),
-            (0.21, -0.17, 0.5),
-            (0.023, 0.031, 4.0),
-            (-0.15, -0.09, 3.3),
-        ];
-        let sum: f64 = waves
-            .iter()
-            .map(|(u, v, phase)| (u * x + v * y + phase).sin())
-            .sum();
-        128.0 + 24.0 * sum
-    }
-
-    /// Where a point of the frame lies in the scene.
-    type Camera = fn(f64, f64) -> (f64, f64);
-
-    fn frame(at: impl Fn(f64, f64) -> f64) -> Pyramid {
-        let size = 256;
-        let data = (0..size * size)
-            .map(|i| at((i % size) as f64, (i / size) as f64).clamp(0.0, 255.0) as u8);
-        Pyramid::new(&Plane::new(size, data.collect()))
-    }
-
-    #[test]
-    fn a_camera_over_a_still_picture_leaves_little() {
-        let before = frame(scene);
-        let maps: [(&str, Camera); 4] = [
-            ("pan", |x, y| (x + 3.3, y - 1.7)),
-            ("fast pan", |x, y| (x + 24.0, y + 9.0)),
-            ("zoom", |x, y| {
-                (128.0 + (x - 128.0) * 0.96, 128.0 + (y - 128.0) * 0.96)
-            }),
-            ("turn", |x, y| {
-                (x + 0.03 * (y - 128.0), y - 0.03 * (x - 128.0))
-            }),
-        ];
-        for (name, map) in maps {
-            let after = frame(|x, y| {
-                let (x, y) = map(x, y);
-                scene(x, y) * 0.95 + 5.0
-            });
-            let left = residual(&before, &after).expect("it moves");
-            assert!(left < 0.12, "{name}: {left}");
-        }
-    }
-
-    #[test]
-    fn things_that_move_on_their_own_are_not_explained() {
-        let world = |shift: f64| {
-            frame(move |x, y| {
-                if (x - 80.0 - shift).powi(2) + (y - 120.0).powi(2) < 3600.0 {
-                    scene(2.0 * (x - shift), y + 900.0)
-                } else {
-                    scene(x + shift, y)
-                }
-            })
-        };
-        let left = residual(&world(0.0), &world(6.0)).expect("it moves");
-        assert!(left > 0.3, "{left}");
-        let other = residual(
-            &frame(scene),
-            &frame(|x, y| scene(-1.7 * y + 4000.0, 1.3 * x)),
-        );
-        assert!(other.expect("it changes") > 0.6, "{other:?}");
-    }
-
-    #[test]
-    fn without_motion_there_is_nothing_to_say() {
-        let still = frame(scene);
-        assert_eq!(residual(&still, &still), None);
-        let faded = frame(|x, y| scene(x, y) - 9.0);
-        assert_eq!(residual(&still, &faded), None);
-        let tiny = Pyramid::new(&Plane::new(8, vec![0; 64]));
-        assert_eq!(residual(&tiny, &tiny), None);
-    }
-}
+#[path = "affine_tests.rs"]
+mod tests;

@@ -5,6 +5,9 @@ use ndarray::ArrayView3;
 /// Bins of [`Colour::histogram`]: 4 x 4 x 4 of red, green and blue.
 pub const BINS: usize = 64;
 
+/// Pixels whose terms are computed together.
+const RUN: usize = 64;
+
 /// The colours of one frame.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Colour {
@@ -27,29 +30,51 @@ pub fn colour(frame: ArrayView3<u8>) -> Colour {
     let count = (pixels.len() / 3).max(1) as f64;
     let (mut saturation, mut chroma) = (0.0f64, 0.0f64);
     let mut hue = [0.0f64; 2];
-    let mut sums = [0.0f64; 4];
+    let mut sums = [0i64; 4];
     let mut histogram = [0u32; BINS];
-    for rgb in pixels.chunks_exact(3) {
-        histogram[usize::from(rgb[0] >> 6) << 4
-            | usize::from(rgb[1] >> 6) << 2
-            | usize::from(rgb[2] >> 6)] += 1;
-        let [r, g, b] = [rgb[0], rgb[1], rgb[2]].map(f32::from);
-        let (most, least) = (r.max(g).max(b), r.min(g).min(b));
-        saturation += f64::from((most - least) / most.max(16.0));
-        let (rg, yb) = (r - g, 0.5 * (r + g) - b);
-        // Doubling the angle of the vector (x, y) lets opposite hues agree.
-        let (x, y) = (rg, yb);
-        let length = (x * x + y * y).sqrt();
-        if length > 6.0 {
-            hue[0] += f64::from((x * x - y * y) / length);
-            hue[1] += f64::from(2.0 * x * y / length);
-            chroma += f64::from(length);
+    // A run of pixels at a time: the terms of each pixel are computed in vector code, and then added up in order.
+    for run in pixels.chunks(3 * RUN) {
+        let mut channels = [[0.0f32; RUN]; 3];
+        for (at, rgb) in run.chunks_exact(3).enumerate() {
+            histogram[usize::from(rgb[0] >> 6) << 4
+                | usize::from(rgb[1] >> 6) << 2
+                | usize::from(rgb[2] >> 6)] += 1;
+            let [r, g, b] = [rgb[0], rgb[1], rgb[2]].map(i32::from);
+            // Twice the yellow, so that it is whole: sums of whole numbers have no order.
+            let (rg, yb) = (r - g, r + g - 2 * b);
+            for (sum, value) in sums.iter_mut().zip([rg, yb, rg * rg, yb * yb]) {
+                *sum += i64::from(value);
+            }
+            for (channel, value) in channels.iter_mut().zip(rgb) {
+                channel[at] = f32::from(*value);
+            }
         }
-        for (sum, value) in sums.iter_mut().zip([rg, yb, rg * rg, yb * yb]) {
-            *sum += f64::from(value);
+        let mut terms = [[0.0f32; RUN]; 4];
+        for at in 0..RUN {
+            let [r, g, b] = [channels[0][at], channels[1][at], channels[2][at]];
+            let (most, least) = (r.max(g).max(b), r.min(g).min(b));
+            // Doubling the angle of the vector (x, y) lets opposite hues agree.
+            let (x, y) = (r - g, 0.5 * (r + g) - b);
+            let length = (x * x + y * y).sqrt();
+            terms[0][at] = (most - least) / most.max(16.0);
+            terms[1][at] = length;
+            terms[2][at] = (x * x - y * y) / length;
+            terms[3][at] = 2.0 * x * y / length;
+        }
+        let [saturations, lengths, xs, ys] = &terms;
+        let hues = lengths.iter().zip(xs.iter().zip(ys));
+        let pixels = saturations.iter().zip(hues).take(run.len() / 3);
+        for (of_pixel, (length, (x, y))) in pixels {
+            saturation += f64::from(*of_pixel);
+            if *length > 6.0 {
+                chroma += f64::from(*length);
+                hue[0] += f64::from(*x);
+                hue[1] += f64::from(*y);
+            }
         }
     }
-    let [rg, yb, rg2, yb2] = sums.map(|sum| sum / count);
+    let [rg, yb, rg2, yb2] = sums.map(|sum| sum as f64);
+    let [rg, yb, rg2, yb2] = [rg, yb / 2.0, rg2, yb2 / 4.0].map(|sum| sum / count);
     let deviation = (rg2 - rg * rg + yb2 - yb * yb).max(0.0).sqrt();
     Colour {
         saturation: saturation / count,

@@ -47,25 +47,26 @@ pub fn layout(frame: ArrayView3<u8>, plane: &Plane) -> Layout {
     let tan = 12f32.to_radians().tan();
     for y in 0..h - 1 {
         let (row, below) = (plane.row(y), plane.row(y + 1));
-        let mut sums = [0.0f32; 4];
-        let mut thirds = [0.0f32; 2];
-        for x in 0..w - 1 {
-            let own = f32::from(row[x]);
-            let (gx, gy) = (
-                (f32::from(row[x + 1]) - own).abs(),
-                (f32::from(below[x]) - own).abs(),
-            );
-            let both = gx + gy;
-            sums[0] += gx;
-            sums[1] += gy;
-            sums[2] += if gy < tan * gx { both } else { 0.0 };
-            sums[3] += if gx < tan * gy { both } else { 0.0 };
-            if 3 * x < w {
-                thirds[0] += both;
-            } else if 3 * x >= 2 * w {
-                thirds[1] += both;
+        // Whole numbers, whose sums have no order, add up in vector code.
+        let sums_of = |from: usize, to: usize| {
+            let mut sums = [0u32; 4];
+            let pixels = row[from..to].iter().zip(&row[from + 1..to + 1]);
+            for ((own, right), below) in pixels.zip(&below[from..to]) {
+                let (gx, gy) = (right.abs_diff(*own), below.abs_diff(*own));
+                let both = u32::from(gx) + u32::from(gy);
+                sums[0] += u32::from(gx);
+                sums[1] += u32::from(gy);
+                let (gx, gy) = (f32::from(gx), f32::from(gy));
+                sums[2] += if gy < tan * gx { both } else { 0 };
+                sums[3] += if gx < tan * gy { both } else { 0 };
             }
-        }
+            sums
+        };
+        // The columns of the left third, the middle, and the right third.
+        let (left, right) = (w.div_ceil(3), (2 * w).div_ceil(3).min(w - 1));
+        let parts = [(0, left), (left, right), (right, w - 1)].map(|(from, to)| sums_of(from, to));
+        let sums: [u32; 4] = std::array::from_fn(|k| parts.iter().map(|part| part[k]).sum());
+        let thirds = [parts[0], parts[2]].map(|part| part[0] + part[1]);
         across += f64::from(sums[0]);
         down += f64::from(sums[1]);
         vertical += f64::from(sums[2]);

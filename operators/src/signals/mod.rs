@@ -10,6 +10,7 @@
 //! are one frame here, or a short window would pass for a frozen one.
 
 pub mod affine;
+mod affine_maps;
 pub mod change;
 pub mod colour;
 pub mod course;
