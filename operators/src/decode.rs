@@ -139,7 +139,12 @@ impl Transform for Decode {
     fn footprint_bytes(&self, call: &Call, inputs: &[Value]) -> Result<u64, OperatorError> {
         let video: &Video = inputs[0].get()?;
         let interrupt = interrupt_of(&call.deadline);
-        let frames = footprint_bytes(&video.medium, &self.requests, &interrupt)?;
+        let frames = footprint_bytes(
+            &video.medium,
+            &self.requests,
+            self.options.threads,
+            &interrupt,
+        )?;
         let encoder = self
             .order(video)
             .map_or(0, |order| encoder_footprint_bytes(order.rect));

@@ -139,6 +139,7 @@ fn detectors(
     let (place, on) = (folder.display(), device.id());
     let name = format!("{count} detectors of {place} in {precision} on {on}");
     context.depot.get_or_make(&name, || {
+        set_threads(1);
         let first =
             Detector::load(folder, &device, precision).map_err(model_files::config_error)?;
         model_files::instances(first, count, Detector::instance)
@@ -228,7 +229,13 @@ impl Transform for DetectRegions {
     fn footprint_bytes(&self, call: &Call, inputs: &[Value]) -> Result<u64, OperatorError> {
         let video: &Video = inputs[0].get()?;
         let interrupt = interrupt_of(&call.deadline);
-        Ok(footprint_bytes(&video.medium, &self.request, &interrupt)?)
+        let threads = self.options.threads;
+        Ok(footprint_bytes(
+            &video.medium,
+            &self.request,
+            threads,
+            &interrupt,
+        )?)
     }
 
     fn apply(&self, call: &Call, inputs: &[Value]) -> Result<Outcome, OperatorError> {

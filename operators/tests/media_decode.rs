@@ -399,7 +399,13 @@ fn the_footprint_bounds_what_is_held() {
     let found = decoded(&fixture("plain.mp4"), &requests);
     let held: usize = found.statistics.frames_converted * 64 * 64 * 3;
     let medium = Medium::file(fixture("plain.mp4"));
-    let estimate = footprint_bytes(&medium, &requests, &Interrupt::never()).unwrap();
+    let estimate = footprint_bytes(&medium, &requests, 1, &Interrupt::never()).unwrap();
+    let of_three = footprint_bytes(&medium, &requests, 3, &Interrupt::never()).unwrap();
+    let decoder = u64::from(probe(&medium, &Interrupt::never()).unwrap().coded_width);
+    assert!(
+        of_three - estimate > 2 * decoder,
+        "each thread is a decoder: {estimate} {of_three}"
+    );
     assert!(
         held as u64 <= estimate && estimate < 4_000_000,
         "{held} {estimate}"
@@ -438,7 +444,7 @@ fn a_recording_without_a_length_is_planned_for_by_its_packets() {
         crop: 64,
     };
     let requests = [windows(2.0, 0.5, 8, fit), whole(12, fit)];
-    let planned = |path: &Path| footprint_bytes(&Medium::file(path), &requests, &never).unwrap();
+    let planned = |path: &Path| footprint_bytes(&Medium::file(path), &requests, 1, &never).unwrap();
     assert_eq!(planned(&live), planned(&told));
     let found = decoded(&live, &requests);
     let held = (found.statistics.frames_converted * 64 * 64 * 3) as u64;

@@ -6,11 +6,13 @@
 //! dropped, not blended; gray and palettes become RGB.
 //!
 //! **Size.** The picture is resized after the conversion, in coded axes, straight from the rows that the view covers: a
-//! filter never reaches over the edge of the view. Only the part that is kept is computed.
+//! filter never reaches over the edge of the view. Only the part that is kept is computed; of the most usual format only the
+//! columns that it depends on are converted.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::images::{CroppedImage, Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use ffmpeg_next::format::Pixel;
 use ffmpeg_next::software::scaling;
@@ -18,7 +20,13 @@ use ffmpeg_next::{ffi, frame};
 use ndarray::{Array3, s};
 
 use super::Frame;
-use super::geometry::{Area, Canvas, CropRect, Fit, LETTERBOX_GREY};
+use super::geometry::{Area, Canvas, CropRect, Fit, LETTERBOX_GREY, Target};
+
+/// Columns are left out in blocks of these, after which luma and chroma are aligned as vectors are.
+const COLUMNS_PX: u32 = 64;
+
+/// ffmpeg aligns rows to 64 bytes at most.
+const ROW_PX: u32 = 64;
 
 const UNSPECIFIED_COLORSPACE: i32 = 2;
 const FULL_RANGE: i32 = 2;
@@ -60,9 +68,10 @@ impl Kind {
 pub(crate) struct Converter {
     canvas: Canvas,
     view: CropRect,
-    scaler: Option<(Kind, scaling::Context)>,
+    scaler: Option<(Kind, u32, scaling::Context)>,
+    /// The picture taken in last; of its columns only those that were wanted are sure to be there.
     rgb: frame::Video,
-    window: Vec<u8>,
+    taken: Option<Kind>,
     resizer: Resizer,
 }
 
@@ -74,56 +83,71 @@ impl Converter {
             view,
             scaler: None,
             rgb: frame::Video::empty(),
-            window: Vec::new(),
+            taken: None,
             resizer: Resizer::new(),
         }
     }
 
-    /// Takes a picture in. Its size and format may differ from the last one's.
+    /// Takes a picture in, to be seen as these want it. Its size and format may differ from the last one's.
     ///
     /// # Errors
     /// swscale's reason, when it cannot read the pixel format.
-    pub fn load(&mut self, picture: &frame::Video) -> Result<(), String> {
+    pub fn load(
+        &mut self,
+        picture: &frame::Video,
+        fits: impl Iterator<Item = Fit>,
+    ) -> Result<(), String> {
         let kind = Kind::of(picture);
-        let scaler = match &mut self.scaler {
-            Some((held, scaler)) if *held == kind => scaler,
-            slot => {
-                self.rgb = frame::Video::empty();
-                &mut slot.insert((kind, scaler(kind)?)).1
-            }
-        };
         let (width, height) = kind.size;
-        // SAFETY: the scaler was made for pictures of this kind, and the destination has its size and format. `alloc` is
-        // only called on an empty frame, and leaves it empty when there is no memory.
+        let columns = self.columns(kind, fits);
+        let across = columns.len() as u32;
+        if self.taken.is_some_and(|taken| taken.size != kind.size) {
+            self.rgb = frame::Video::empty();
+        }
+        let scaler = match &mut self.scaler {
+            Some((held, held_across, scaler)) if *held == kind && *held_across == across => scaler,
+            slot => &mut slot.insert((kind, across, scaler(kind, across)?)).2,
+        };
+        // SAFETY: the scaler was made for pictures of this kind and so many columns, and the destination has the picture's
+        // size. `alloc` is only called on an empty frame, and leaves it empty when there is no memory. Columns that are
+        // not all begin at an even one of planes with a byte a pixel.
         let rows = unsafe {
             if self.rgb.is_empty() {
-                self.rgb.alloc(Pixel::RGB24, width, height);
+                // Rows of whole pixels and whole vectors, so that they can be read as they lie.
+                self.rgb
+                    .alloc(Pixel::RGB24, width.next_multiple_of(ROW_PX), height);
                 if self.rgb.is_empty() {
                     return Err(format!("no memory for a picture of {width}x{height}"));
                 }
             }
             let (source, target) = (picture.as_ptr(), self.rgb.as_mut_ptr());
+            let (mut from, mut to) = ((*source).data, (*target).data);
+            if columns.start > 0 {
+                from[0] = from[0].add(columns.start);
+                from[1] = from[1].add(columns.start / 2);
+                from[2] = from[2].add(columns.start / 2);
+                to[0] = to[0].add(columns.start * 3);
+            }
             ffi::sws_scale(
                 scaler.as_mut_ptr(),
-                (*source).data.as_ptr().cast(),
+                from.as_ptr().cast(),
                 (*source).linesize.as_ptr(),
                 0,
                 height as i32,
-                (*target).data.as_ptr(),
+                to.as_ptr(),
                 (*target).linesize.as_ptr(),
             )
         };
+        self.taken = Some(kind);
         if rows != height as i32 {
             return Err(format!("swscale converted {rows} of {height} rows"));
         }
         Ok(())
     }
 
-    /// The picture taken in last, as `fit` wants it. `[height, width, 3]`.
-    pub fn fit(&mut self, fit: Fit) -> Result<Frame, String> {
-        let Some((Kind { size, .. }, _)) = self.scaler else {
-            return Err("no picture was taken in".to_owned());
-        };
+    /// What `fit` comes to in a picture of this size: the pixels that its filter may see, and in them the area that is
+    /// kept.
+    fn places(&self, fit: Fit, size: (u32, u32)) -> (Target, CropRect, Area) {
         let view = Area {
             left: self.view.x.into(),
             top: self.view.y.into(),
@@ -141,10 +165,49 @@ impl Converter {
         };
         let window = covering(self.canvas.to_coded(view, size), size);
         let kept = within(self.canvas.to_coded(kept, size), window);
+        (target, window, kept)
+    }
+
+    /// The columns of a picture of this kind that these depend on; all of them but where it is known that each pixel is
+    /// converted by itself, and the same in a part of the picture. A pixel depends on those that a bilinear filter as wide as
+    /// the scale reaches, and what is left out begins and ends where vectors do.
+    fn columns(&self, kind: Kind, fits: impl Iterator<Item = Fit>) -> Range<usize> {
+        let width = kind.size.0;
+        let all = 0..width as usize;
+        if !matches!(kind.format, Pixel::YUV420P | Pixel::YUVJ420P) {
+            return all;
+        }
+        let mut wanted: Option<(f64, f64)> = None;
+        for fit in fits {
+            let (target, window, kept) = self.places(fit, kind.size);
+            let across = self
+                .canvas
+                .orientation
+                .swap((target.kept.width, target.kept.height))
+                .0;
+            let reach = (kept.width / f64::from(across)).max(1.0) + 2.0;
+            let left = f64::from(window.x) + kept.left - reach;
+            let right = f64::from(window.x) + kept.left + kept.width + reach;
+            wanted = Some(wanted.map_or((left, right), |(l, r)| (l.min(left), r.max(right))));
+        }
+        let Some((left, right)) = wanted else {
+            return all;
+        };
+        let block = COLUMNS_PX as usize;
+        let start = left.max(0.0) as usize / block * block;
+        let end = (right.max(0.0).ceil() as usize).next_multiple_of(block);
+        start..end.min(all.end)
+    }
+
+    /// The picture taken in last, as `fit` wants it. `[height, width, 3]`.
+    pub fn fit(&mut self, fit: Fit) -> Result<Frame, String> {
+        let Some(Kind { size, .. }) = self.taken else {
+            return Err("no picture was taken in".to_owned());
+        };
+        let (target, window, kept) = self.places(fit, size);
         let orientation = self.canvas.orientation;
         let (width, height) = orientation.swap((target.kept.width, target.kept.height));
 
-        self.copy_window(window);
         let whole = Area {
             left: 0.0,
             top: 0.0,
@@ -152,7 +215,7 @@ impl Converter {
             height: window.height.into(),
         };
         let rgb = if kept == whole && (width, height) == (window.width, window.height) {
-            std::mem::take(&mut self.window)
+            self.copied(window)
         } else {
             self.resize(window, kept, (width, height))?
         };
@@ -165,16 +228,16 @@ impl Converter {
         }))
     }
 
-    /// Copies the rows of the window, without padding.
-    fn copy_window(&mut self, window: CropRect) {
+    /// The pixels of the window.
+    fn copied(&self, window: CropRect) -> Vec<u8> {
         let stride = self.rgb.stride(0);
         let (left, width) = (window.x as usize * 3, window.width as usize * 3);
-        self.window.clear();
-        self.window.reserve_exact(width * window.height as usize);
+        let mut pixels = Vec::with_capacity(width * window.height as usize);
         let rows = self.rgb.data(0).chunks(stride);
         for row in rows.skip(window.y as usize).take(window.height as usize) {
-            self.window.extend_from_slice(&row[left..left + width]);
+            pixels.extend_from_slice(&row[left..left + width]);
         }
+        pixels
     }
 
     fn resize(
@@ -183,8 +246,21 @@ impl Converter {
         kept: Area,
         (width, height): (u32, u32),
     ) -> Result<Vec<u8>, String> {
-        let source = ImageRef::new(window.width, window.height, &self.window, PixelType::U8x3)
+        let stride = self.rgb.stride(0);
+        if !stride.is_multiple_of(3) {
+            return Err(format!("rows of {stride} bytes are no whole pixels"));
+        }
+        let row_px = (stride / 3) as u32;
+        let picture = ImageRef::new(row_px, self.rgb.height(), self.rgb.data(0), PixelType::U8x3)
             .map_err(|error| error.to_string())?;
+        let CropRect {
+            x,
+            y,
+            width: across,
+            height: down,
+        } = window;
+        let source =
+            CroppedImage::new(&picture, x, y, across, down).map_err(|error| error.to_string())?;
         let mut resized = Image::new(width, height, PixelType::U8x3);
         let options = ResizeOptions::new()
             .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
@@ -207,8 +283,9 @@ fn boxed(picture: &Array3<u8>, size: usize) -> Array3<u8> {
     square
 }
 
-fn scaler(kind: Kind) -> Result<scaling::Context, String> {
-    let (width, height) = kind.size;
+/// A scaler for so many columns of pictures of this kind.
+fn scaler(kind: Kind, width: u32) -> Result<scaling::Context, String> {
+    let height = kind.size.1;
     let mut scaler = scaling::Context::get(
         kind.format,
         width,
@@ -315,7 +392,7 @@ mod tests {
     }
 
     fn fitted(converter: &mut Converter, picture: &frame::Video, fit: Fit) -> Frame {
-        converter.load(picture).unwrap();
+        converter.load(picture, std::iter::once(fit)).unwrap();
         converter.fit(fit).unwrap()
     }
 
@@ -332,7 +409,6 @@ mod tests {
             },
         );
         // int(40 * 131 / 77) = 68 wide; offsets (68 - 32) / 2 and (40 - 32) / 2.
-        converter.copy_window(CropRect::whole(131, 77));
         let whole = Area {
             left: 0.0,
             top: 0.0,
@@ -351,6 +427,61 @@ mod tests {
             .map(|(a, b)| a.abs_diff(*b))
             .max();
         assert!(worst <= Some(1), "{worst:?}");
+    }
+
+    #[test]
+    fn columns_that_nothing_depends_on_are_not_missed() {
+        // Noise, so that each pixel that is off shows.
+        let mut state = 1_u32;
+        for (width, height) in [(640, 360), (1280, 720), (854, 480), (322, 242), (200, 640)] {
+            let mut noise = frame::Video::new(Pixel::YUV420P, width, height);
+            for plane in 0..3 {
+                for byte in noise.data_mut(plane) {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    *byte = (state >> 24) as u8;
+                }
+            }
+            let view = CropRect {
+                x: width / 8,
+                y: 4,
+                width: width / 2,
+                height: height - 10,
+            };
+            for turn in [0, 90, 180, 270].map(Orientation::from_clockwise_degrees) {
+                let (across, down) = turn.swap((view.width, view.height));
+                let (x, y) = turn.swap((view.x, view.y));
+                let turned = CropRect {
+                    x,
+                    y,
+                    width: across,
+                    height: down,
+                };
+                for view in [None, Some(turned)] {
+                    for fit in [
+                        Fit::ResizeShort {
+                            short: 146,
+                            crop: 128,
+                        },
+                        Fit::ResizeShort {
+                            short: 400,
+                            crop: 96,
+                        },
+                        Fit::Middle { side: 100 },
+                        Fit::Within { max_side: 77 },
+                    ] {
+                        let mut part = converter((width, height), turn, view);
+                        let mut whole = converter((width, height), turn, view);
+                        let seen = fitted(&mut part, &noise, fit);
+                        whole.load(&noise, [Fit::Native].into_iter()).unwrap();
+                        assert_eq!(
+                            seen,
+                            whole.fit(fit).unwrap(),
+                            "{width}x{height} {fit:?} {view:?}"
+                        );
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -197,7 +197,7 @@ fn run(
         }
         fits = plan.fits;
     }
-    let granted = footprint(&survey, requests);
+    let granted = footprint(&survey, requests, options.threads);
     let mut encoded = None;
     for _ in 0..MAX_PASSES {
         let mut collector = Collector::new(Wanted {
@@ -308,7 +308,8 @@ impl<'a> Collector<'a> {
         };
         check_size(self.wanted.name, (picture.width(), picture.height()))?;
         let failed = |reason: String| MediaError::decode(self.wanted.name, reason);
-        self.converter.load(picture).map_err(failed)?;
+        let wanted = fits.iter().map(|&fit| self.wanted.fits[fit]);
+        self.converter.load(picture, wanted).map_err(failed)?;
         for &fit in fits {
             let frame = self.converter.fit(self.wanted.fits[fit]).map_err(failed)?;
             self.kept.insert((number, fit), frame);
@@ -320,19 +321,20 @@ impl<'a> Collector<'a> {
 /// Bytes that a decode of these requests holds at most, while it works and in what it returns: for admission control.
 ///
 /// They are counted over the frames that the container's index or the packets promise, not over what a header says. A file
-/// that decodes to more than that is refused by [`decode`].
+/// that decodes to more than that is refused by [`decode`]. Each of the `threads` may be a decoder with pictures of its own.
 ///
 /// # Errors
 /// As for [`probe`](super::probe); reading packets may take a while.
 pub fn footprint_bytes(
     medium: &Medium,
     requests: &[Request],
+    threads: usize,
     interrupt: &Interrupt,
 ) -> Result<u64, MediaError> {
-    Ok(footprint(&*medium.survey(interrupt)?, requests))
+    Ok(footprint(&*medium.survey(interrupt)?, requests, threads))
 }
 
-fn footprint(survey: &Survey, requests: &[Request]) -> u64 {
+fn footprint(survey: &Survey, requests: &[Request], threads: usize) -> u64 {
     let info = &survey.info;
     let timeline = survey.timeline(&survey.stamps);
     let frames = Plan::new(Path::new(""), requests, &timeline)
@@ -340,7 +342,18 @@ fn footprint(survey: &Survey, requests: &[Request]) -> u64 {
     let coded = u64::from(info.coded_width) * u64::from(info.coded_height);
     // The picture being converted, twice over, and what the decoder keeps for reference.
     let work = coded * 3 * 2 + coded * 3 / 2 * 17;
-    frames.saturating_add(work).saturating_add(survey.bytes())
+    let decoders = threads_of(threads) as u64;
+    frames
+        .saturating_add(work.saturating_mul(decoders))
+        .saturating_add(survey.bytes())
+}
+
+/// How many threads a number of threads comes to, of which 0 is as many as the machine has.
+pub(crate) fn threads_of(threads: usize) -> usize {
+    match threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    }
 }
 
 /// Bytes that encoding a crop of this size takes beside, about: what an encoder looks ahead and keeps for reference.

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use ffmpeg_next::{Packet, codec, ffi};
 
-use super::decode::{Collector, DecodeOptions};
+use super::decode::{Collector, DecodeOptions, threads_of};
 use super::medium::{Medium, Meter};
 use super::reader::{Faults, FrameReader, next_packet};
 use super::route::{Guide, Index, Route, Sample, Step};
@@ -71,10 +71,7 @@ impl Trip<'_> {
         threads: usize,
         collector: &mut Collector<'_>,
     ) -> Result<usize, MediaError> {
-        let threads = match threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            threads => threads,
-        };
+        let threads = threads_of(threads);
         let shares = match self.index.has_places() {
             true => self.route.shares(threads),
             false => iter::once(0..self.index.samples.len()).collect(),
