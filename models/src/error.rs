@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 /// A result whose error is a [`ModelError`].
 pub type Result<T, E = ModelError> = std::result::Result<T, E>;
 
+/// What libtorch says where there is no memory: on a GPU, by its allocator on the CPU, and by that of C++.
+const OUT_OF_MEMORY: [&str; 3] = ["out of memory", "can't allocate memory", "std::bad_alloc"];
+
 /// How many problems of a file are spelt out before "and N more".
 const SHOWN_PROBLEMS: usize = 8;
 
@@ -104,7 +107,7 @@ impl From<tch::TchError> for ModelError {
         let text = error.to_string();
         // The lines after the first are a C++ backtrace.
         let first = text.lines().next().unwrap_or_default().to_owned();
-        if first.contains("out of memory") {
+        if OUT_OF_MEMORY.iter().any(|words| first.contains(words)) {
             ModelError::OutOfMemory(first)
         } else {
             ModelError::Torch(first)
@@ -144,5 +147,13 @@ mod tests {
         assert!(error.is_temporary());
         assert!(!error.to_string().contains("frame #0"));
         assert!(!ModelError::from(tch::TchError::Shape("x".into())).is_temporary());
+    }
+
+    #[test]
+    fn memory_that_the_cpu_does_not_have_is_told_from_other_errors() {
+        // Beyond what any machine can address: libtorch says so in its own words.
+        let asked = tch::Tensor::f_empty([1 << 55], (tch::Kind::Float, tch::Device::Cpu));
+        let error = ModelError::from(asked.expect_err("no machine has it"));
+        assert!(matches!(error, ModelError::OutOfMemory(_)), "{error}");
     }
 }

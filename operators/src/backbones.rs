@@ -90,11 +90,20 @@ impl Backbones {
             Duration::ZERO
         };
         let pace = Pace { max_wait, ..pace };
+        if device.is_cuda() && pace.clear_cache_every > 0 {
+            tracing::warn!(
+                stage = context.setting.stage,
+                device = device.id(),
+                "`clear_cache_every` does nothing on a GPU: libtorch gives memory back by itself when it runs out"
+            );
+        }
         let weights = format!("backbone {}", held_as(context, &device, precision));
         let name = format!("{weights} {pace:?}, {instances} instances, {threads} threads");
         context.depot.get_or_make(&name, || {
             let folder = model_files::folder(context, model)?;
             let first = context.depot.get_or_make(&weights, || {
+                // Several would mostly wait for one another, at full speed.
+                set_threads(1);
                 let loaded = Backbone::load(folder, &device, precision).map_err(config_error)?;
                 // The original only makes instances; no call ever waits for it.
                 Pool::new(vec![loaded]).map_err(pool_error)
@@ -127,6 +136,7 @@ pub fn heads(context: &BuildContext<'_>, model: &str) -> Result<Arc<Heads>, Oper
     let instances = context.placement.concurrency;
     let name = format!("head {} {held}, {instances} instances", place.display());
     context.depot.get_or_make(&name, || {
+        set_threads(1);
         let first = ClassifierHead::load(folder, &device, precision).map_err(config_error)?;
         model_files::instances(first, instances, ClassifierHead::instance)
     })
