@@ -1,9 +1,9 @@
 """Seconds that transformers takes for a clip, on the CPU, over the networks of classifier_bench.rs with drawn weights.
 
-    pip install torch==2.11.0 transformers==5.23.0
-    python benches/peers/classifier.py [threads] [f32|bf16] [starter|base|tiny] [batch] [runs]
+    pip install torch==2.11.0 transformers==5.24.0
+    python benches/peers/classifier.py [threads] [f32|bf16] [starter|base|tiny] [batch] [runs] [eager]
 
-As in clipsieve, a call takes 8-bit frames and gives probabilities.
+As in clipsieve, a call takes 8-bit frames and gives probabilities. `eager` has attention written out in plain PyTorch instead of SDPA.
 """
 
 import sys
@@ -23,12 +23,15 @@ def main():
     args = dict(enumerate(sys.argv[1:]))
     threads, precision, name = int(args.get(0, 1)), args.get(1, "f32"), args.get(2, "starter")
     batch, runs = int(args.get(3, 1)), int(args.get(4, 5))
+    label = "plain PyTorch" if args.get(5) == "eager" else "transformers"
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     sizes = SIZES[name]
     # The predictor of the self-supervised training is not run; it is kept as small as the configuration allows.
     config = VJEPA2Config(**sizes, num_labels=2, pred_hidden_size=48, pred_num_attention_heads=4, pred_num_hidden_layers=1)
     model = VJEPA2ForVideoClassification(config).eval()
+    if label == "plain PyTorch":
+        model.set_attn_implementation("eager")
     dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[precision]
     model = model.to(dtype)
     side, frames = sizes["crop_size"], sizes["frames_per_clip"]
@@ -42,15 +45,17 @@ def main():
         return model(pixel_values_videos=pixels).logits.float().softmax(-1)
 
     scores()
-    times = []
+    times, cpu = [], []
     for _ in range(runs):
-        started = time.perf_counter()
+        started, before = time.perf_counter(), time.process_time()
         scores()
         times.append((time.perf_counter() - started) / batch)
+        cpu.append((time.process_time() - before) / batch)
     times.sort()
+    cpu.sort()
     print(
-        f"transformers {name} {precision} {threads} threads, batch {batch}: "
-        f"best {times[0] * 1e3:.1f} ms, median {times[runs // 2] * 1e3:.1f} ms a clip"
+        f"{label} {name} {precision} {threads} threads, batch {batch}: best {times[0] * 1e3:.1f} ms, "
+        f"median {times[runs // 2] * 1e3:.1f} ms, of CPU best {cpu[0] * 1e3:.1f} ms, median {cpu[runs // 2] * 1e3:.1f} ms a clip"
     )
 
 

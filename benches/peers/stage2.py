@@ -37,7 +37,8 @@ import av
 import decord
 import numpy
 import torch
-from transformers import VJEPA2ForVideoClassification
+from safetensors.torch import load_file
+from transformers import VJEPA2Config, VJEPA2ForVideoClassification
 
 FRAMES_OF_DETECTOR, LENGTH, STRIDE, INSTANCES = 16, 4.0, 3.0, 6
 FILTERS = ["vfx", "simcam", "rotation", "low_quality"]
@@ -60,21 +61,39 @@ def windows(times: list[float], duration: float) -> list[tuple[int, int]]:
         start += STRIDE
 
 
+def load(folder: Path, config: dict) -> VJEPA2ForVideoClassification:
+    """A model of a checkpoint folder, or of a folder of clipsieve's that shares its backbone's file with others."""
+    if "backbone" not in config:
+        return VJEPA2ForVideoClassification.from_pretrained(folder, attn_implementation="sdpa").eval()
+    names = ["crop_size", "patch_size", "tubelet_size", "frames_per_clip", "hidden_size", "num_attention_heads"]
+    names += ["num_hidden_layers", "mlp_ratio", "layer_norm_eps", "qkv_bias", "num_pooler_layers"]
+    # The predictor of the self-supervised training is not run; it is kept as small as the configuration allows.
+    predictor = dict(pred_hidden_size=48, pred_num_attention_heads=4, pred_num_hidden_layers=1)
+    sizes = {name: config[name] for name in names} | predictor
+    model = VJEPA2ForVideoClassification(VJEPA2Config(**sizes, num_labels=len(config["id2label"]), attn_implementation="sdpa"))
+    tensors = load_file(folder / "model.safetensors")
+    tensors |= {f"vjepa2.{name}": tensor for name, tensor in load_file(folder / config["backbone"]).items()}
+    missing, unexpected = model.load_state_dict(tensors, strict=False)
+    assert not unexpected and all(".predictor." in name for name in missing), (missing, unexpected)
+    return model.eval()
+
+
 class Models:
     """A pool of instances of each model."""
 
     def __init__(self, folder: str):
-        self.pools = {}
+        self.pools, config = {}, json.loads((Path(folder) / "config.json").read_text())
         for name in FILTERS:
             self.pools[name] = queue.Queue()
             for _ in range(INSTANCES):
-                model = VJEPA2ForVideoClassification.from_pretrained(folder, attn_implementation="sdpa")
-                self.pools[name].put(model.eval())
+                model = load(Path(folder), config)
+                self.pools[name].put(model)
         self.frames, self.side = model.config.frames_per_clip, model.config.crop_size
+        self.short = config.get("preprocess", {}).get("resize_short", self.side * 256 // 224)
 
     def prepare(self, frames: numpy.ndarray) -> torch.Tensor:
         """[frames, height, width, 3] bytes to what a model takes."""
-        short = self.side * 256 // 224
+        short = self.short
         height, width = frames.shape[1:3]
         size = (short, short * width // height) if height <= width else (short * height // width, short)
         clip = torch.from_numpy(frames).permute(0, 3, 1, 2)
@@ -202,11 +221,14 @@ def difference(result: dict, row: dict) -> float:
 
 
 def peak_kb(pid: int) -> int:
+    """The peaks of a process and of all that it started, added up."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
         return 0
-    return max((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), default=0)
+    own = max((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), default=0)
+    return own + sum(peak_kb(int(child)) for child in children)
 
 
 def clipsieve(options, rows: Path) -> dict:
