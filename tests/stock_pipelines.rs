@@ -2,6 +2,7 @@
 
 mod common;
 
+use clipsieve_operators::media::{Fit, Frame, Interrupt, Request, Span, decode};
 use common::{assert_same, clips, expect, repository, row_of, rows};
 use serde_json::Value as Json;
 
@@ -119,6 +120,17 @@ fn stage2_gives_the_same_rows_from_any_shape_of_run() {
     }
 }
 
+/// A dozen frames of a video, spread over it, as they are.
+fn frames(video: &std::path::Path) -> Vec<Frame> {
+    let request = Request {
+        span: Span::Video,
+        frames: 12,
+        fit: Fit::Native,
+    };
+    let decoded = decode(video, None, &[request], &Interrupt::never()).expect("a sound video");
+    decoded.clips[0][0].frames.clone()
+}
+
 #[test]
 fn regions_finds_the_bars_and_the_crop_is_a_clean_video() {
     let input = clips(&["bunny-pillarbox-logo.mp4", "bigbuckbunny.mp4"]);
@@ -200,8 +212,22 @@ fn regions_finds_the_bars_and_the_crop_is_a_clean_video() {
         told["info"]["abnormal_region_crop"]["url"],
         told["video_oss_url"]
     );
-    let read = |folder: &std::path::Path| std::fs::read(folder.join(name)).expect("the crop");
-    assert!(read(&crops) == read(&along_crops), "the crops differ");
+    // Not to the byte: what x264 makes of the same pictures may differ by a level here and there.
+    let (alone, along) = (frames(&file), frames(&along_crops.join(name)));
+    assert_eq!(alone.len(), along.len());
+    for (a, b) in alone.iter().zip(&along) {
+        assert_eq!(a.dim(), b.dim());
+        let off: u64 = a
+            .iter()
+            .zip(b.iter())
+            .map(|(a, b)| u64::from(a.abs_diff(*b)))
+            .sum();
+        assert!(
+            off < a.len() as u64 / 2,
+            "the crops differ by {off} over {} values",
+            a.len()
+        );
+    }
     let uploaded = std::fs::read_dir(&along_crops).expect("the crops").count();
     assert_eq!(uploaded, 1);
 }

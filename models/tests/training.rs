@@ -289,14 +289,14 @@ fn thinning_that_leaves_nothing_out_changes_nothing() {
         };
         encoder.forward_thinned(&frames, &thinning).unwrap()
     };
-    assert_close(&thinned(&[0, 1, 2, 3, 4, 5, 6, 7], 1.0), &whole, 1e-6);
+    assert_close(&thinned(&[0, 1, 2, 3, 4, 5, 6, 7], 1.0), &whole, 1e-5);
     // Without branches a token is what its own tube says, whichever others are kept.
     let (all, some) = (
         thinned(&[0, 1, 2, 3, 4, 5, 6, 7], 0.0),
         thinned(&[2, 5], 0.0),
     );
     assert_eq!(some.size(), [3, 2, 48]);
-    assert_close(&some.narrow(1, 1, 1), &all.narrow(1, 5, 1), 1e-6);
+    assert_close(&some.narrow(1, 1, 1), &all.narrow(1, 5, 1), 1e-5);
 }
 
 #[test]

@@ -31,8 +31,8 @@ pub struct EncodeOptions {
     pub quality: u32,
     /// ffmpeg's name of the pixel format to encode.
     pub pixel_format: String,
-    /// Threads of the decoder and of the filters, each; 0 takes one for each core. The encoder always has one, so that the
-    /// same crop is the same file on every machine.
+    /// Threads of the decoder and of the filters, each; 0 takes one for each core. The encoder always has one, so that a
+    /// crop does not depend on how many cores a machine has.
     pub threads: usize,
 }
 

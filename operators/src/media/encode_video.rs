@@ -161,7 +161,7 @@ impl<'a> VideoTrack<'a> {
         video.set_time_base(self.time_base);
         video.set_aspect_ratio((1, 1));
         video.set_frame_rate(self.info.average_fps.map(Rational::from));
-        // How many threads work on a picture changes what some encoders write, and a crop's bytes must not depend on the machine.
+        // How many threads work on a picture changes what some encoders write; a crop must not depend on the machine by that.
         video.set_threading(codec::threading::Config::count(1));
         let mut flags = codec::Flags::empty();
         if output.wants_global_headers() {
