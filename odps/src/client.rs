@@ -135,6 +135,21 @@ impl Client {
         }
     }
 
+    /// When the rows that the URI names were last changed, as the server counts it; `None` if it does not say.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such table, or no such partition.
+    pub async fn changed(&self, table: &TableUri) -> Result<Option<i64>, Error> {
+        let mut query = Vec::new();
+        if !table.partition.is_empty() {
+            query.push(("partition", table.quoted_partition()));
+        }
+        let xml = self.metadata(table, query).await?;
+        let about: Option<Json> =
+            element(&xml, "Schema").and_then(|text| serde_json::from_str(&text).ok());
+        Ok(about.and_then(|about| about.get("lastModifiedTime")?.as_i64()))
+    }
+
     async fn metadata(
         &self,
         table: &TableUri,

@@ -28,6 +28,8 @@ pub struct Upload {
     table: TableUri,
     id: String,
     schema: TableSchema,
+    /// Whether it was committed when it was opened here, or was being committed.
+    committed: bool,
 }
 
 /// What the server says of a session.
@@ -55,16 +57,21 @@ impl Upload {
         query.extend(set("overwrite", options.overwrite));
         let creates = options.create_partition && !table.partition.is_empty();
         query.extend(set("create_partition", creates));
-        Self::session(client, table, Method::POST, query).await
+        let (session, _) = Self::session(client, table, Method::POST, query).await?;
+        Ok(session)
     }
 
-    /// Goes on with a session of this id.
+    /// Goes on with a session of this id, whether it is committed or not.
     ///
     /// # Errors
     /// `Expired` or `NotFound` if it is no more.
     pub async fn resume(client: &Client, table: &TableUri, id: &str) -> Result<Self, Error> {
         let query = vec![("uploadid", id.to_owned()), ("reload", "True".to_owned())];
-        Self::session(client, table, Method::GET, query).await
+        let (session, state) = Self::session(client, table, Method::GET, query).await?;
+        match state.status.as_str() {
+            "NORMAL" | "CLOSING" | "CLOSED" => Ok(session),
+            other => Err(session.is_over("go on with", other)),
+        }
     }
 
     async fn session(
@@ -72,7 +79,7 @@ impl Upload {
         table: &TableUri,
         method: Method,
         query: Vec<(&str, String)>,
-    ) -> Result<Self, Error> {
+    ) -> Result<(Self, State), Error> {
         let mut attempts = Attempts::default();
         loop {
             match ask(client, table, method.clone(), query.clone(), None).await {
@@ -85,11 +92,14 @@ impl Upload {
                             format!("cannot write {table}: the session has no id or no schema"),
                         ));
                     };
-                    return Ok(Self {
+                    let state = State::of(&session);
+                    let found = Self {
                         table: table.clone(),
                         id: id.to_owned(),
                         schema,
-                    });
+                        committed: matches!(state.status.as_str(), "CLOSING" | "CLOSED"),
+                    };
+                    return Ok((found, state));
                 }
                 Err(trouble) => attempts.pause(client.policy(), trouble).await?,
             }
@@ -99,6 +109,11 @@ impl Upload {
     /// Its id, for [`Upload::resume`].
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Whether it had been committed before it was gone on with.
+    pub fn was_committed(&self) -> bool {
+        self.committed
     }
 
     /// The columns that blocks are to have, all of them and in this order.
@@ -166,7 +181,7 @@ impl Upload {
                         self.compare(&state.blocks, blocks)?;
                         self.send_commit(client).await
                     }
-                    other => return Err(self.is_over(other)),
+                    other => return Err(self.is_over("commit", other)),
                 },
                 Err(trouble) => Err(trouble),
             };
@@ -188,12 +203,21 @@ impl Upload {
     async fn state(&self, client: &Client) -> Result<State, Trouble> {
         let query = vec![("uploadid", self.id.clone()), ("reload", "True".to_owned())];
         let answer = ask(client, &self.table, Method::GET, query, None).await?;
-        let number = |block: &Json| block.get("BlockID").and_then(Json::as_u64);
-        let blocks = answer.get("UploadedBlockList").and_then(Json::as_array);
-        Ok(State {
-            status: status(&answer),
-            blocks: blocks.into_iter().flatten().filter_map(number).collect(),
-        })
+        Ok(State::of(&answer))
+    }
+
+    /// Whether the server has blocks 0 to `blocks` (without it).
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub async fn has(&self, client: &Client, blocks: u64) -> Result<bool, Error> {
+        let mut attempts = Attempts::default();
+        loop {
+            match self.state(client).await {
+                Ok(state) => return Ok((0..blocks).all(|number| state.blocks.contains(&number))),
+                Err(trouble) => attempts.pause(client.policy(), trouble).await?,
+            }
+        }
     }
 
     fn compare(&self, there: &BTreeSet<u64>, blocks: u64) -> Result<(), Error> {
@@ -210,11 +234,22 @@ impl Upload {
         ))
     }
 
-    fn is_over(&self, status: &str) -> Error {
+    fn is_over(&self, doing: &str, status: &str) -> Error {
         Error::new(
             ErrorKind::Expired,
-            format!("cannot commit {}: the session is {status}", self.table),
+            format!("cannot {doing} {}: the session is {status}", self.table),
         )
+    }
+}
+
+impl State {
+    fn of(answer: &Json) -> Self {
+        let number = |block: &Json| block.get("BlockID").and_then(Json::as_u64);
+        let blocks = answer.get("UploadedBlockList").and_then(Json::as_array);
+        Self {
+            status: status(answer),
+            blocks: blocks.into_iter().flatten().filter_map(number).collect(),
+        }
     }
 }
 

@@ -9,9 +9,11 @@
 
 mod api;
 mod http;
+mod metadata;
 mod rows;
 mod sign;
 mod tables;
+mod tunnel;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -143,11 +145,9 @@ impl Double {
         let table = state
             .tables
             .get_mut(&(project.to_owned(), table.to_owned()));
-        let table = table.expect("a table of that name");
-        let there = table.partitions.entry(partition.to_owned()).or_default();
-        let mut all = there.as_ref().clone();
-        all.extend(rows);
-        *there = Arc::new(all);
+        table
+            .expect("a table of that name")
+            .put(partition, rows, false);
     }
 
     /// The rows of a partition, as far as they are committed; `None` if it is not there.

@@ -7,6 +7,9 @@ use serde_json::{Value as Json, json};
 
 use crate::{Fault, Row, Step};
 
+/// The beginning of 15 January 2025.
+const FIRST_CHANGE: i64 = 1_736_899_200;
+
 /// A column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
@@ -24,6 +27,8 @@ pub struct Table {
     /// The levels of its partitions.
     pub partition_keys: Vec<Column>,
     pub(crate) partitions: BTreeMap<String, Arc<Vec<Row>>>,
+    /// When each partition was changed last, by a clock that goes on with every change.
+    changed: BTreeMap<String, i64>,
 }
 
 impl Table {
@@ -39,11 +44,31 @@ impl Table {
             columns: columns.iter().map(column).collect(),
             partition_keys: partition_keys.iter().map(column).collect(),
             partitions: BTreeMap::new(),
+            changed: BTreeMap::new(),
         };
         if partition_keys.is_empty() {
             table.partitions.insert(String::new(), Arc::default());
         }
         table
+    }
+
+    /// Adds rows to a partition, which is made if it is missing, or puts them in place of those that are there.
+    pub(crate) fn put(&mut self, partition: &str, rows: Vec<Row>, overwrite: bool) {
+        let there = self.partitions.entry(partition.to_owned()).or_default();
+        let mut all = match overwrite {
+            true => Vec::new(),
+            false => there.as_ref().clone(),
+        };
+        all.extend(rows);
+        *there = Arc::new(all);
+        let last = self.changed.values().max().copied();
+        let now = last.unwrap_or(FIRST_CHANGE) + 1;
+        self.changed.insert(partition.to_owned(), now);
+    }
+
+    /// When a partition was changed last.
+    pub(crate) fn changed(&self, partition: &str) -> i64 {
+        self.changed.get(partition).copied().unwrap_or(FIRST_CHANGE)
     }
 
     pub(crate) fn schema(&self) -> Json {
