@@ -1,7 +1,8 @@
 //! Rows on their way to a table that can only be written whole.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::Path;
 
 use clipsieve_engine::operator::Row;
@@ -10,7 +11,7 @@ use super::columns::Columns;
 
 /// A batch is full with so many rows, or so many bytes of them.
 const BATCH_ROWS: usize = 4096;
-const BATCH_BYTES: usize = 8 << 20;
+pub(super) const BATCH_BYTES: usize = 8 << 20;
 
 /// Rows that were kept as JSON lines until all are in, and what columns they have.
 ///
@@ -82,30 +83,53 @@ impl Spool {
         let Some(file) = &mut self.file else {
             return take(&[]);
         };
-        file.seek(SeekFrom::Start(0))?;
-        let mut lines = BufReader::with_capacity(1 << 18, file);
-        let mut line = Vec::new();
-        let mut batch = Vec::new();
-        let (mut bytes, mut batches) = (0, 0);
-        loop {
-            line.clear();
-            let ended = lines.read_until(b'\n', &mut line)? == 0;
-            if !ended {
-                bytes += line.len();
-                let columns = serde_json::from_slice(&line).map_err(io::Error::from)?;
-                batch.push(Row(columns));
-            }
-            if ended || batch.len() == BATCH_ROWS || bytes >= BATCH_BYTES {
-                if !batch.is_empty() || batches == 0 {
-                    take(&batch)?;
-                    batches += 1;
-                }
-                batch.clear();
-                bytes = 0;
-            }
-            if ended {
+        let mut batches = 0;
+        each_batch(file, 0..u64::MAX, BATCH_BYTES, |rows, _| {
+            batches += 1;
+            take(rows).map(|()| true)
+        })?;
+        match batches {
+            0 => take(&[]),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Hands the rows on that lie between two places of a file, a few or about `batch_bytes` of them at a time, each time with the place behind them, until
+/// `take` says that it has enough. Both places are beginnings of lines, or the end.
+///
+/// # Errors
+/// What the disk answered, or the first error of `take`.
+pub(super) fn each_batch<E: From<io::Error>>(
+    file: &mut File,
+    range: Range<u64>,
+    batch_bytes: usize,
+    mut take: impl FnMut(&[Row], u64) -> Result<bool, E>,
+) -> Result<(), E> {
+    file.seek(SeekFrom::Start(range.start))?;
+    let length = range.end - range.start;
+    let mut lines = BufReader::with_capacity(1 << 18, file).take(length);
+    let mut line = Vec::new();
+    let mut batch = Vec::new();
+    let (mut at, mut bytes) = (range.start, 0);
+    loop {
+        line.clear();
+        let ended = lines.read_until(b'\n', &mut line)? == 0;
+        if !ended {
+            bytes += line.len();
+            let columns = serde_json::from_slice(&line).map_err(io::Error::from)?;
+            batch.push(Row(columns));
+        }
+        if ended || batch.len() == BATCH_ROWS || bytes >= batch_bytes {
+            at += bytes as u64;
+            if !batch.is_empty() && !take(&batch, at)? {
                 return Ok(());
             }
+            batch.clear();
+            bytes = 0;
+        }
+        if ended {
+            return Ok(());
         }
     }
 }

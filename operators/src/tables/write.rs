@@ -79,6 +79,8 @@ pub fn create(uri: &str, writing: &Writing<'_>) -> Result<Box<dyn RowWriter>, Op
     } else if let Some(place) = StoreUri::parse(uri) {
         let place = place.map_err(OperatorError::config)?;
         let store = Store::named(writing.stores, place.store, Access::Write)?;
+        // Told before the first row, not after the last one.
+        store.check_writing()?;
         let path = place.path.to_owned();
         (waiting()?, Target::Stored(store, path, format))
     } else if uri == "-" || format.is_lines() {
@@ -92,6 +94,7 @@ pub fn create(uri: &str, writing: &Writing<'_>) -> Result<Box<dyn RowWriter>, Op
         waiting: growing.partial().to_path_buf(),
         rows: JsonlWriter::new(Output::File(growing)),
         target,
+        bytes: 0,
         finished: false,
     }))
 }
@@ -104,6 +107,8 @@ struct Whole {
     rows: JsonlWriter,
     waiting: PathBuf,
     target: Target,
+    /// How many bytes of rows there are.
+    bytes: u64,
     finished: bool,
 }
 
@@ -116,44 +121,58 @@ enum Target {
 
 impl RowWriter for Whole {
     fn resume(&mut self, receipts: &[Receipt]) -> io::Result<()> {
-        if receipts.is_empty() {
-            // What was uploaded before was other rows.
-            match fs::remove_file(self.note()) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+        self.rows.resume(receipts)?;
+        self.bytes = receipts.last().map_or(0, bytes_of);
+        let (notes, bytes) = (self.note(), self.bytes);
+        match &mut self.target {
+            Target::Odps(target) => target.resume(notes, bytes),
+            _ => Ok(()),
         }
-        self.rows.resume(receipts)
     }
 
     fn publish(&mut self, part: u64, rows: &[Cow<'_, Row>]) -> io::Result<Receipt> {
-        self.rows.publish(part, rows)
+        // Of the parts before this one, which are recorded: this one may come again.
+        if let Target::Odps(target) = &mut self.target {
+            let sent = target.send_ahead(&self.waiting, self.bytes);
+            sent.map_err(|error| of_odps(&error))?;
+        }
+        let receipt = self.rows.publish(part, rows)?;
+        self.bytes = bytes_of(&receipt);
+        Ok(receipt)
     }
 
     fn finish(&mut self, _receipts: &[Receipt]) -> io::Result<String> {
-        let mut spool = Spool::open(&self.waiting)?;
-        let place = match &self.target {
+        let place = match &mut self.target {
+            Target::Odps(target) => {
+                let place = target.finish(&self.waiting, self.bytes);
+                place.map_err(|error| of_odps(&error))?
+            }
             Target::File(target, format) => {
-                write_file(target, format, &mut spool)?;
+                write_file(target, format, &mut Spool::open(&self.waiting)?)?;
                 target.display().to_string()
             }
             Target::Stored(store, path, format) => {
-                let created = store.create(path, "application/octet-stream");
-                let mut output = created.map_err(io::Error::other)?;
+                let mut spool = Spool::open(&self.waiting)?;
+                let mut output = store.create(path, "application/octet-stream")?;
                 (format.write)(&mut spool, &mut output)?;
-                output.finish().map_err(io::Error::other)?
+                output.finish()?
             }
-            Target::Odps(target) => target.write(&mut spool, &self.note()).map_err(|error| {
-                let kind = match error.kind {
-                    ErrorKind::Temporary => io::ErrorKind::Other,
-                    _ => io::ErrorKind::InvalidData,
-                };
-                io::Error::new(kind, error.full_message())
-            })?,
         };
         self.finished = true;
         Ok(place)
     }
+}
+
+fn bytes_of(receipt: &Receipt) -> u64 {
+    receipt["bytes"].as_u64().unwrap_or(0)
+}
+
+fn of_odps(error: &OperatorError) -> io::Error {
+    let kind = match error.kind {
+        ErrorKind::Temporary => io::ErrorKind::Other,
+        _ => io::ErrorKind::InvalidData,
+    };
+    io::Error::new(kind, error.full_message())
 }
 
 impl Whole {
