@@ -68,9 +68,10 @@ impl Committer {
             return Ok(());
         };
         for (place, (id, sink)) in self.sinks.iter_mut().enumerate() {
-            let broken = |message| RunError::at(RunErrorKind::Sink, id, message);
+            let broken = |kind, message| RunError::at(kind, id, message);
             if !sink.resumes() {
                 return Err(broken(
+                    RunErrorKind::SinkRefused,
                     "what it writes cannot be continued, so the run cannot have a ledger"
                         .to_owned(),
                 ));
@@ -78,8 +79,8 @@ impl Committer {
             let receipts = receipts_of(ledger, place);
             match panics::catch(|| sink.resume(&receipts)) {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => return Err(broken(error.full_message())),
-                Err(panic) => return Err(broken(panic)),
+                Ok(Err(error)) => return Err(broken(kind_of(&error), error.full_message())),
+                Err(panic) => return Err(broken(RunErrorKind::Sink, panic)),
             }
         }
         Ok(())
@@ -378,10 +379,13 @@ fn insist<T>(
 ) -> Result<T, RunError> {
     let mut patience = Patience::new();
     loop {
-        let (message, passes) = match panics::catch(&mut work) {
+        let (message, kind, passes) = match panics::catch(&mut work) {
             Ok(Ok(done)) => return Ok(done),
-            Ok(Err(error)) => (error.full_message(), error.kind == ErrorKind::Temporary),
-            Err(panic) => (panic, false),
+            Ok(Err(error)) => {
+                let kind = kind_of(&error);
+                (error.full_message(), kind, kind == RunErrorKind::Sink)
+            }
+            Err(panic) => (panic, RunErrorKind::Sink, false),
         };
         if passes {
             tracing::warn!(stage = %id, "rows cannot be written, trying again: {message}");
@@ -389,7 +393,15 @@ fn insist<T>(
                 continue;
             }
         }
-        return Err(RunError::at(RunErrorKind::Sink, id, message));
+        return Err(RunError::at(kind, id, message));
+    }
+}
+
+/// Whether an output that could not be written may be another time.
+fn kind_of(error: &OperatorError) -> RunErrorKind {
+    match error.kind {
+        ErrorKind::Temporary => RunErrorKind::Sink,
+        _ => RunErrorKind::SinkRefused,
     }
 }
 

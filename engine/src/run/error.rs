@@ -12,8 +12,10 @@ pub enum RunErrorKind {
     WarmUp,
     /// The input cannot be read any further.
     Source,
-    /// The output cannot be written.
+    /// The output cannot be written now.
     Sink,
+    /// The output is refused, and would be again: another attempt is not worth its time.
+    SinkRefused,
     /// Calls do not come back, and the threads they hold are too many.
     Stuck,
     /// Other processes of the run could not be started or reached, or died.

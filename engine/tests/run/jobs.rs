@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clipsieve_engine::operator::{Delivered, OperatorError, Outcome, Receipt, Sink};
-use clipsieve_engine::run::{RunErrorKind, RunOptions, run};
+use clipsieve_engine::run::{EXIT_JOB_FAILED, RunErrorKind, RunOptions, run};
 
 use crate::toy::{Toy, good, sleep};
 
@@ -60,7 +60,9 @@ fn a_failed_commit_ends_the_job_while_calls_go_on() {
     table.fail_commit(3);
     let started = Instant::now();
     let error = toy.run().unwrap_err();
-    assert_eq!(error.kind, RunErrorKind::Sink);
+    // A supervisor would not begin again after it.
+    assert_eq!(error.kind, RunErrorKind::SinkRefused);
+    assert_eq!(error.exit_code(), EXIT_JOB_FAILED);
     assert!(
         error.to_string().ends_with("`: the disk is full"),
         "{error}"
