@@ -523,3 +523,39 @@ fn an_interrupt_ends_a_decode_at_any_point() {
         assert!(!error.is_permanent());
     }
 }
+
+/// The places of this box in a file.
+fn boxes(bytes: &[u8], kind: &[u8]) -> Vec<usize> {
+    let found = bytes.windows(4).enumerate();
+    let found = found.filter(|(_, window)| *window == kind);
+    found.map(|(at, _)| at).collect()
+}
+
+#[test]
+fn an_mp4_that_leads_to_other_files_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("leads.mp4");
+    let never = Interrupt::never();
+    for fixture_name in ["plain.mp4", "jpeg.mov"] {
+        let clip = std::fs::read(fixture(fixture_name)).unwrap();
+        // Right behind `url ` stand version and flags; the last bit says "in this file".
+        let urls = boxes(&clip, b"url ");
+        let urls = urls.into_iter().chain(boxes(&clip, b"alis"));
+        let mut changed = 0;
+        for at in urls {
+            let mut bytes = clip.clone();
+            assert_eq!(bytes[at + 4..at + 8], [0, 0, 0, 1], "{fixture_name}");
+            bytes[at + 7] = 0;
+            std::fs::write(&path, &bytes).unwrap();
+            let error = decode(&path, None, &[whole(1, Fit::Native)], &never).unwrap_err();
+            assert!(
+                matches!(error, MediaError::Unsupported { .. })
+                    && error.to_string().contains("`dref`"),
+                "{error}"
+            );
+            assert!(error.is_permanent());
+            changed += 1;
+        }
+        assert!(changed > 0, "{fixture_name} says where its data are");
+    }
+}

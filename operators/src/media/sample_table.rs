@@ -32,11 +32,28 @@ pub(crate) struct SampleTable {
     pub has_shifts: bool,
 }
 
-impl SampleTable {
-    /// The table of the track with this id. `None` for whatever is not a plain file of that kind.
-    pub fn read(file: &mut (impl Read + Seek), track: u32) -> Option<Self> {
-        let moov = moov(file)?;
-        if child(&moov, b"mvex").is_some() {
+/// What a file of that kind says of its tracks: the body of its `moov`.
+pub(crate) struct Tracks(Vec<u8>);
+
+impl Tracks {
+    /// Reads it. `None` if there is none, it is too large, or comes after data.
+    pub fn read(file: &mut (impl Read + Seek)) -> Option<Self> {
+        moov(file).map(Self)
+    }
+
+    /// Whether media data of some track lie in another file, or at a URL. ffmpeg does not go there, but takes the
+    /// places that are meant for there for places in this file.
+    pub fn lead_elsewhere(&self) -> bool {
+        children(&self.0)
+            .filter(|(kind, _)| kind == b"trak")
+            .filter_map(|(_, trak)| child(child(trak, b"mdia")?, b"minf"))
+            .any(|information| is_self_contained(information) == Some(false))
+    }
+
+    /// The table of the track with this id. `None` for whatever is not plain.
+    pub fn table(&self, track: u32) -> Option<SampleTable> {
+        let moov = &self.0;
+        if child(moov, b"mvex").is_some() {
             return None;
         }
         let id = |trak: &&[u8]| {
@@ -45,7 +62,7 @@ impl SampleTable {
             let at = if *header.first()? == 1 { 20 } else { 12 };
             be32(header, at)
         };
-        let trak = children(&moov)
+        let trak = children(moov)
             .filter(|(kind, _)| kind == b"trak")
             .map(|(_, body)| body)
             .find(|trak| id(trak) == Some(track))?;
@@ -64,7 +81,7 @@ impl SampleTable {
             None => None,
         };
         let places = offsets.iter().zip(&sizes).enumerate();
-        Some(Self {
+        Some(SampleTable {
             has_shifts: shifts.is_some(),
             places: places
                 .map(|(at, (&offset, &bytes))| Place {
@@ -261,7 +278,7 @@ mod tests {
     }
 
     fn read(bytes: &[u8]) -> Option<SampleTable> {
-        SampleTable::read(&mut Cursor::new(bytes), 7)
+        Tracks::read(&mut Cursor::new(bytes))?.table(7)
     }
 
     fn plain() -> Vec<Vec<u8>> {
@@ -296,7 +313,8 @@ mod tests {
 
     #[test]
     fn what_does_not_add_up_has_no_table() {
-        assert!(SampleTable::read(&mut Cursor::new(file(&plain())), 8).is_none());
+        let tracks = Tracks::read(&mut Cursor::new(file(&plain()))).unwrap();
+        assert!(tracks.table(8).is_none() && !tracks.lead_elsewhere());
         for (at, other) in [
             // More sizes than chunks hold; shifts for too few; a shift that ffmpeg does not believe.
             (0, table(b"stsz", &[0, 6, 10, 1, 2, 3, 4, 5])),

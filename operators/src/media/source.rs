@@ -122,13 +122,7 @@ impl Source {
 
     /// The index that an mp4 or QuickTime file has of its video, all packets in order of decoding; empty for others.
     pub fn index_entries(&self) -> Vec<ffi::AVIndexEntry> {
-        if !self
-            .input
-            .format()
-            .name()
-            .split(',')
-            .any(|name| name == "mp4")
-        {
+        if !self.is_mp4() {
             return Vec::new();
         }
         // SAFETY: entries are valid until the next call about the stream, and are copied before.
@@ -138,6 +132,12 @@ impl Source {
                 .map_while(|at| ffi::avformat_index_get_entry(stream, at).as_ref().copied())
                 .collect()
         }
+    }
+
+    /// Whether it is an mp4 or QuickTime file.
+    pub fn is_mp4(&self) -> bool {
+        let format = self.input.format();
+        format.name().split(',').any(|name| name == "mp4")
     }
 
     /// The id of the video's track in an mp4 or QuickTime file.

@@ -18,10 +18,10 @@ use ffmpeg_next::{Packet, codec, ffi};
 
 use super::bitstream::Inspector;
 use super::info::{describe, parts};
-use super::medium::{Medium, Meter};
+use super::medium::{Medium, Meter, Metered};
 use super::reader::{Faults, FrameReader, next_packet};
 use super::route::{Index, Sample};
-use super::sample_table::SampleTable;
+use super::sample_table::{SampleTable, Tracks};
 use super::source::Source;
 use super::timeline::{Stamp, Timeline};
 use super::window::Window;
@@ -53,8 +53,9 @@ impl Survey {
         let mut source = Source::open(medium, interrupt, &meter)?;
         let info = describe(&source)?;
         let mut inspector = inspector(&source);
+        let tracks = tracks(medium, &source, interrupt, &meter)?;
         let tabled = match &mut inspector {
-            Some(inspector) => tabled(medium, &mut source, inspector, interrupt, &meter)?,
+            Some(inspector) => tabled(medium, &mut source, tracks, inspector, interrupt, &meter)?,
             None => None,
         };
         let (stamps, index) = match tabled {
@@ -128,24 +129,46 @@ fn inspector(source: &Source) -> Option<Inspector> {
     Inspector::new(parameters.id(), &header)
 }
 
+/// What an mp4 or QuickTime file says of its tracks, with the reader that read it.
+fn tracks(
+    medium: &Medium,
+    source: &Source,
+    interrupt: &Interrupt,
+    meter: &Meter,
+) -> Result<(Metered, Option<Tracks>), MediaError> {
+    let mut reader = medium.reader(interrupt, meter)?;
+    let tracks = match source.is_mp4() {
+        true => Tracks::read(&mut reader),
+        false => None,
+    };
+    meter.check(medium.name())?;
+    if tracks.as_ref().is_some_and(Tracks::lead_elsewhere) {
+        return Err(MediaError::Unsupported {
+            path: medium.name().to_owned(),
+            reason: "it refers to media data in other files (`dref`), which are never opened; \
+                     make it self-contained"
+                .to_owned(),
+        });
+    }
+    Ok((reader, tracks))
+}
+
 type Found = (Vec<Stamp>, Option<Index>);
 
 /// The frames and packets by the container's index; `None` if it has none that can be trusted.
 fn tabled(
     medium: &Medium,
     source: &mut Source,
+    (mut reader, tracks): (Metered, Option<Tracks>),
     inspector: &mut Inspector,
     interrupt: &Interrupt,
     meter: &Meter,
 ) -> Result<Option<Found>, MediaError> {
     let entries = source.index_entries();
-    let Some(track) = source.track_id().filter(|_| !entries.is_empty()) else {
+    let (Some(track), Some(tracks)) = (source.track_id(), tracks) else {
         return Ok(None);
     };
-    let mut reader = medium.reader(interrupt, meter)?;
-    let table = SampleTable::read(&mut reader, track);
-    meter.check(medium.name())?;
-    let Some(table) = table else {
+    let Some(table) = tracks.table(track).filter(|_| !entries.is_empty()) else {
         return Ok(None);
     };
     let length = reader
