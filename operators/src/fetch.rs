@@ -1,16 +1,17 @@
 //! `fetch`: from a row to a video file at hand.
 
+mod copy;
 mod stream;
 mod tiers;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clipsieve_engine::observe::Tally;
 use clipsieve_engine::operator::{
-    AsyncTransform, BuildContext, Call, Disk, DiskSpace, ErrorKind, Executor, Fallback, Finding,
-    Operator, OperatorError, OperatorSpec, Outcome, ParamSpec, ParamType, Planner, PortKind, Ports,
-    Row, Setting, Signature, Value,
+    AsyncTransform, BuildContext, Call, Disk, ErrorKind, Executor, Fallback, Finding, Operator,
+    OperatorError, OperatorSpec, Outcome, ParamSpec, ParamType, Planner, PortKind, Ports, Row,
+    Setting, Signature, Value,
 };
 use futures::future::BoxFuture;
 
@@ -136,12 +137,6 @@ struct Fetch {
     tally: Tally,
 }
 
-/// A copy that was made of a file, and the space it takes. The file goes first.
-struct LocalCopy {
-    _file: tempfile::TempPath,
-    _space: Arc<DiskSpace>,
-}
-
 /// A video that was found.
 struct Found {
     medium: Medium,
@@ -243,25 +238,7 @@ impl Fetch {
             let medium = Medium::stream(origin.clone(), stream).read_whole_up_to(WHOLE_BYTES);
             return Ok(Found { medium, origin });
         }
-        let space = self.disk.reserve(&call.item, stored.bytes).await;
-        let space = Arc::new(space.map_err(Trouble::Here)?);
-        // Reserves the name, and removes the file when it is dropped: with the last stage's video, or with this future.
-        let copy = tempfile::Builder::new()
-            .prefix("fetch-")
-            .suffix(&extension(stored.key.as_str()))
-            .tempfile_in(&self.scratch)
-            .map_err(|error| {
-                let doing = format!("writing in {}", self.scratch.display());
-                Trouble::Here(StoreError::of_io(&doing, &error).into())
-            })?
-            .into_temp_path();
-        store.download(&stored, &copy, Arc::clone(&space)).await?;
-        let path = copy.to_path_buf();
-        let copy = Arc::new(LocalCopy {
-            _file: copy,
-            _space: space,
-        });
-        let medium = Medium::temporary(path, copy);
+        let medium = copy::bring(&store, &stored, call, &self.disk, &self.scratch).await?;
         Ok(Found { medium, origin })
     }
 
@@ -366,22 +343,11 @@ fn none_has_it(path: &str, answers: &[(&Tier, StoreError)]) -> OperatorError {
     OperatorError::new(kind, format!("no tier has {path:?} ({})", told.join("; ")))
 }
 
-/// A file's extension with its dot, if it is a plain one: decoders look at it.
-fn extension(key: &str) -> String {
-    Path::new(key)
-        .extension()
-        .and_then(|extension| extension.to_str())
-        .filter(|extension| {
-            extension.len() <= 8 && extension.bytes().all(|byte| byte.is_ascii_alphanumeric())
-        })
-        .map(|extension| format!(".{extension}"))
-        .unwrap_or_default()
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::fs;
+    use std::path::Path;
     use std::time::{Duration, Instant};
 
     use clipsieve_engine::operator::{Deadline, Item};
@@ -595,14 +561,5 @@ mod tests {
         assert_eq!(error.kind, ErrorKind::BadInput);
         let error = fetch.apply(&call(), &[Value::new(5)]).await.err().unwrap();
         assert_eq!(error.kind, ErrorKind::Internal);
-    }
-
-    #[test]
-    fn only_plain_extensions_are_kept() {
-        assert_eq!(extension("a/b.mp4"), ".mp4");
-        assert_eq!(extension("a/b"), "");
-        assert_eq!(extension("a/b.mp4 x"), "");
-        assert_eq!(extension("a.b/c"), "");
-        assert_eq!(extension("a.abcdefghi"), "");
     }
 }
