@@ -5,6 +5,8 @@ use clipsieve_engine::plan::Plan;
 use serde::Serialize;
 
 use crate::stores::{Access, Place, wait};
+use crate::tables;
+use crate::write_table::WRITE_TABLE;
 
 /// What came of asking one store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -55,13 +57,19 @@ fn ask(plan: &Plan, name: &str) -> Result<String, String> {
     wait(work).map(str::to_owned).map_err(|error| error.message)
 }
 
-/// Whether some stage puts files into the store: it names it in a parameter that takes one store. Lists of stores are
-/// places to look in.
+/// Whether some stage puts files into the store: it names it in a parameter that takes one store, or writes a table there.
+/// Lists of stores are places to look in.
 fn is_written(plan: &Plan, name: &str) -> bool {
     plan.graph.node_weights().any(|stage| {
         let mut params = stage.spec.params.iter();
-        params.any(|spec| {
-            spec.ty == ParamType::Store && stage.params.opt_text(spec.name) == Some(name)
+        let writes_tables = stage.spec.name == WRITE_TABLE.name;
+        params.any(|spec| match spec.ty {
+            ParamType::Store => stage.params.opt_text(spec.name) == Some(name),
+            ParamType::Uri if writes_tables => {
+                let uri = stage.params.opt_text(spec.name);
+                uri.and_then(tables::store_of) == Some(name)
+            }
+            _ => false,
         })
     })
 }

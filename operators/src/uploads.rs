@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clipsieve_engine::operator::{Call, ErrorKind, Finding, OperatorError, Row, Setting, Stores};
 use sha2::{Digest, Sha256};
 
-use crate::stores::{Access, Place, StoreError, StoreErrorKind, hex, wait, wait_while};
+use crate::stores::{Access, Place, Store, StoreError, hex, wait_while};
 use crate::template::Template;
 
 /// The name in a key that stands for what the file was made of.
@@ -37,16 +37,7 @@ impl Uploads {
     /// # Errors
     /// `Config` if the store refuses; `Temporary` if it does not answer.
     pub fn probe(&self) -> Result<(), OperatorError> {
-        let Some(store) = self.place.fixed().cloned() else {
-            return Ok(());
-        };
-        wait(async move { store.probe_writing().await }).map_err(|error| {
-            let told = format!("store `{}`: {error}", self.place.name());
-            match error.kind {
-                StoreErrorKind::Temporary => OperatorError::temporary(told),
-                _ => OperatorError::config(told),
-            }
-        })
+        self.place.fixed().map_or(Ok(()), Store::check_writing)
     }
 
     /// The path of a row's file in the store. `made_of` is all that decides what the file holds; `{digest}` in the key is

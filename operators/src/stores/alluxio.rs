@@ -3,7 +3,6 @@
 //! Not through its REST API, which opendal has a service for: that one refuses ranged reads and leaves an open stream on
 //! the proxy for every file read. Alluxio's own manual sends data through the S3 endpoint and administration through REST.
 
-use opendal::Operator;
 use opendal::services::S3 as Builder;
 
 use super::SettingKind::{OfRow, Secret, Text};
@@ -68,11 +67,6 @@ fn open(settings: &Settings, _access: Access) -> Result<Opened, StoreError> {
     if let Some(root) = settings.get("root") {
         builder = builder.root(root);
     }
-    let operator = Operator::new(builder)
-        .map_err(|error| StoreError::of_service("opening the store", &error))?;
-    Ok(Opened {
-        operator: transport::attach(operator, &[], settings.patience()?)?,
-        local_root: None,
-        base_url: settings.url("alluxio", bucket),
-    })
+    let url = settings.url("alluxio", bucket);
+    transport::open(builder, settings, url, &[])
 }

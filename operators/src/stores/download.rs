@@ -9,10 +9,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use md5::{Digest, Md5};
 use opendal::{Buffer, BufferStream};
 use tempfile::TempPath;
 
+use super::sums::{crc64_of, md5_of, md5_of_etag};
 use super::transport::NO_RANGES;
 use super::{Store, StoreError, StoreErrorKind, Stored, local, runtime};
 
@@ -30,8 +30,8 @@ const FRESH_STARTS: usize = 3;
 impl Store {
     /// Copies a file out of the store. `to` appears when the copy is whole, replacing what was there.
     ///
-    /// A large file comes in several parts at once. A part that is cut goes on where it was cut. The length, and the MD5
-    /// where the store's ETag is one, are checked; a file that changes meanwhile is begun again. `holding` is dropped when
+    /// A large file comes in several parts at once. A part that is cut goes on where it was cut. The length, and the CRC-64
+    /// that OSS tells or the MD5 where the store's ETag is one, are checked; a file that changes meanwhile is begun again. `holding` is dropped when
     /// nothing of the copy lies on the disk any more, or all of it lies at `to`: the right to the space, for example.
     ///
     /// # Errors
@@ -158,9 +158,9 @@ impl Store {
         }
     }
 
-    /// Compares the MD5 of what came with the store's ETag, if that looks like one.
+    /// Compares the checksum of what came with the one that the store tells: a CRC-64, or an ETag that looks like an MD5.
     ///
-    /// Not every such ETag is an MD5 (S3 with keys of its own encrypts before it counts). If the same bytes come twice
+    /// Not every such ETag is one (S3 with keys of its own encrypts before it counts). If the same bytes come twice
     /// and both times differ from the ETag, it is the ETag that is something else, and this store is no longer asked.
     async fn judge_sum(
         &self,
@@ -168,6 +168,23 @@ impl Store {
         file: &Arc<File>,
         sums: &mut Vec<String>,
     ) -> Result<(), StoreError> {
+        let wrong = |name: &str, sum: &str, told: &str| {
+            StoreError::new(
+                StoreErrorKind::Temporary,
+                format!(
+                    "reading `{}`: the {name} of what came is {sum}, the store says {told}",
+                    stored.key
+                ),
+            )
+        };
+        if let Some(told) = stored.crc64 {
+            let copy = Arc::clone(file);
+            let sum = runtime::blocking(move || crc64_of(&copy)).await?;
+            return match sum == told {
+                true => Ok(()),
+                false => Err(wrong("CRC-64", &sum.to_string(), &told.to_string())),
+            };
+        }
         let Some(told) = md5_of_etag(stored.etag.as_deref()) else {
             return Ok(());
         };
@@ -188,13 +205,7 @@ impl Store {
             return Ok(());
         }
         sums.push(sum.clone());
-        Err(StoreError::new(
-            StoreErrorKind::Temporary,
-            format!(
-                "reading `{}`: the MD5 of what came is {sum}, the store says {told}",
-                stored.key
-            ),
-        ))
+        Err(wrong("MD5", &sum, &told))
     }
 
     /// The bytes of a range of a file, for readers.
@@ -317,52 +328,5 @@ async fn open(store: &Store, stored: &Stored, range: Range<u64>) -> opendal::Res
         reader.into_stream(..).await
     } else {
         reader.into_stream(range).await
-    }
-}
-
-/// The MD5 that an ETag is: 32 hexadecimal digits in quotes. That of a file put in several parts has a `-` behind them.
-pub(super) fn md5_of_etag(etag: Option<&str>) -> Option<String> {
-    let digits = etag?.trim_matches('"');
-    let is_md5 = digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_md5.then(|| digits.to_ascii_lowercase())
-}
-
-/// The MD5 of a file, from its beginning.
-pub(super) fn md5_of(file: &File) -> Result<String, StoreError> {
-    let mut digest = Md5::new();
-    let mut piece = vec![0; WRITE_BYTES];
-    let mut at = 0;
-    loop {
-        let read = file
-            .read_at(&mut piece, at)
-            .map_err(|error| StoreError::of_io("reading what came", &error))?;
-        if read == 0 {
-            return Ok(hex(&digest.finalize()));
-        }
-        digest.update(&piece[..read]);
-        at += read as u64;
-    }
-}
-
-/// Bytes in hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_plain_etags_are_sums() {
-        let sum = "d41d8cd98f00b204e9800998ecf8427e";
-        assert_eq!(
-            md5_of_etag(Some(&format!("\"{sum}\""))).as_deref(),
-            Some(sum)
-        );
-        assert_eq!(md5_of_etag(Some(&sum.to_uppercase())).as_deref(), Some(sum));
-        assert_eq!(md5_of_etag(Some(&format!("\"{sum}-3\""))), None);
-        assert_eq!(md5_of_etag(Some("W/\"1234\"")), None);
-        assert_eq!(md5_of_etag(None), None);
     }
 }

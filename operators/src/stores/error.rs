@@ -74,17 +74,41 @@ impl StoreError {
             }
             _ => StoreErrorKind::Temporary,
         };
-        let text = match std::error::Error::source(error) {
-            Some(cause) => format!("{doing}: {}: {}", error.message(), causes(cause)),
-            None => format!("{doing}: {}", error.message()),
+        let said = match plain(error.message()) {
+            // The answer to a `HEAD` has no body that could tell.
+            said if said.is_empty() => "the server gives no reason".to_owned(),
+            said => said,
         };
-        // What a server says of itself can be long (a page of HTML); the beginning tells.
+        let text = match std::error::Error::source(error) {
+            Some(cause) => format!("{doing}: {said}: {}", causes(cause)),
+            None => format!("{doing}: {said}"),
+        };
+        // What a server says of itself can be long; the beginning tells.
         let mut short: String = text.chars().take(LONGEST_MESSAGE).collect();
         if short.len() < text.len() {
             short.push('…');
         }
         Self::new(kind, short)
     }
+}
+
+/// What a server said, in one line: of a page of HTML its text.
+fn plain(said: &str) -> String {
+    let mut text = String::with_capacity(said.len());
+    let mut in_tag = false;
+    let is_page = said.trim_start().starts_with('<');
+    for letter in said.chars() {
+        match letter {
+            '<' if is_page => in_tag = true,
+            '>' if in_tag => {
+                in_tag = false;
+                text.push(' ');
+            }
+            letter if !in_tag => text.push(letter),
+            _ => {}
+        }
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// An error and what caused it, joined by `: `.
@@ -100,6 +124,19 @@ pub(super) fn causes(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// For those who write as to a file. What is refused has a kind that says so, and does not look as if it might pass.
+impl From<StoreError> for io::Error {
+    fn from(error: StoreError) -> Self {
+        let kind = match error.kind {
+            StoreErrorKind::NotFound => io::ErrorKind::NotFound,
+            StoreErrorKind::BadInput => io::ErrorKind::InvalidData,
+            StoreErrorKind::Config => io::ErrorKind::PermissionDenied,
+            StoreErrorKind::Temporary => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, error)
+    }
 }
 
 impl From<StoreError> for OperatorError {
@@ -150,6 +187,14 @@ mod tests {
             of(opendal::ErrorKind::Unexpected),
             StoreErrorKind::Temporary
         );
+    }
+
+    #[test]
+    fn what_a_server_says_is_told_in_one_line() {
+        let page =
+            "<!DOCTYPE HTML>\n<html>\n  <body><h1>Error</h1>\n<p>Code: 501</p></body></html>\n";
+        assert_eq!(plain(page), "Error Code: 501");
+        assert_eq!(plain("a < b >\n c"), "a < b > c");
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! The `http` service: files behind a web server, read only.
 
-use opendal::Operator;
 use opendal::services::Http as Builder;
 
 use super::SettingKind::{OfRow, Secret, Text};
@@ -61,16 +60,10 @@ fn open(settings: &Settings, access: Access) -> Result<Opened, StoreError> {
         .map(|host| host.trim().to_owned())
         .filter(|host| !host.is_empty())
         .collect();
-    let operator = Operator::new(builder)
-        .map_err(|error| StoreError::of_service("opening the store", &error))?;
     let root = settings.get("root").unwrap_or_default().trim_matches('/');
     let base_url = match root {
         "" => endpoint.to_owned(),
         root => format!("{endpoint}/{root}"),
     };
-    Ok(Opened {
-        operator: transport::attach(operator, &hosts, settings.patience()?)?,
-        local_root: None,
-        base_url,
-    })
+    transport::open(builder, settings, base_url, &hosts)
 }

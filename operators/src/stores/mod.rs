@@ -37,10 +37,10 @@ mod secrets;
 mod service;
 mod settings;
 mod store;
+mod sums;
 mod transport;
 mod writer;
 
-pub(crate) use download::hex;
 pub use error::{StoreError, StoreErrorKind};
 pub use key::Key;
 pub use place::Place;
@@ -49,4 +49,5 @@ pub use runtime::{wait, wait_while};
 pub use service::{Access, LocalRoot, Opened, SERVICES, Service, SettingKind, SettingSpec};
 pub use settings::{Settings, check_settings};
 pub use store::{Listed, Store, Stored};
+pub(crate) use sums::hex;
 pub use writer::StoreWriter;

@@ -1,26 +1,17 @@
 //! The `oss` service: Alibaba Cloud's object storage.
 
-use opendal::Operator;
 use opendal::services::Oss as Builder;
 
-use super::SettingKind::{OfRow, Secret, Switch, Text};
-use super::service::{SettingSpec, TIMEOUT};
+use super::SettingKind::{Secret, Text};
+use super::service::{ANONYMOUS, BUCKET, ROOT, SettingSpec, TIMEOUT};
 use super::{Access, Opened, Service, Settings, StoreError, transport};
 
 pub(super) const OSS: Service = Service {
     name: "oss",
     summary: "a bucket of Alibaba Cloud OSS",
     settings: &[
-        SettingSpec::needed(
-            "bucket",
-            OfRow,
-            "The bucket; may use the row's columns: `{oss_bucket}`.",
-        ),
-        SettingSpec::new(
-            "root",
-            OfRow,
-            "The folder in the bucket; all of it if not given. May use the row's columns.",
-        ),
+        BUCKET,
+        ROOT,
         SettingSpec::needed(
             "endpoint",
             Text,
@@ -42,11 +33,7 @@ pub(super) const OSS: Service = Service {
             Text,
             "`virtual` (`bucket.host/key`; the default), `path` (`host/bucket/key`) or `cname`.",
         ),
-        SettingSpec::new(
-            "anonymous",
-            Switch,
-            "`true` for a public bucket: requests are not signed.",
-        ),
+        ANONYMOUS,
         TIMEOUT,
     ],
     open,
@@ -61,19 +48,8 @@ fn open(settings: &Settings, _access: Access) -> Result<Opened, StoreError> {
     if let Some(endpoint) = settings.endpoint()? {
         builder = builder.endpoint(&endpoint);
     }
-    match (
-        settings.secret("access_key_id")?,
-        settings.secret("access_key_secret")?,
-    ) {
-        (Some(id), Some(key)) => {
-            builder = builder.access_key_id(&id).access_key_secret(&key);
-        }
-        (None, None) => {}
-        _ => {
-            return Err(StoreError::config(
-                "`access_key_id` and `access_key_secret` belong together; one of them is missing",
-            ));
-        }
+    if let Some((id, key)) = settings.key_pair("access_key_id", "access_key_secret")? {
+        builder = builder.access_key_id(&id).access_key_secret(&key);
     }
     if let Some(token) = settings.secret("security_token")? {
         builder = builder.security_token(&token);
@@ -86,11 +62,6 @@ fn open(settings: &Settings, _access: Access) -> Result<Opened, StoreError> {
     if settings.is_on("anonymous") {
         builder = builder.skip_signature();
     }
-    let operator = Operator::new(builder)
-        .map_err(|error| StoreError::of_service("opening the store", &error))?;
-    Ok(Opened {
-        operator: transport::attach(operator, &[], settings.patience()?)?,
-        local_root: None,
-        base_url: settings.url("oss", bucket),
-    })
+    let url = settings.url("oss", bucket);
+    transport::open(builder, settings, url, &[])
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::download::{md5_of, md5_of_etag};
+use super::sums::{Crc64, crc64_of, crc64_told, md5_of, md5_of_etag};
 use super::{Key, LocalRoot, Store, StoreError, StoreErrorKind, local, runtime};
 
 /// Size of the pieces in which a file is uploaded; a file of one piece goes up in one request.
@@ -125,7 +125,7 @@ impl Upload {
         }
         let step = PIECE_BYTES.max(bytes.div_ceil(MOST_PIECES));
         let mut writer = self.open(step as usize).await?;
-        let mut at = 0;
+        let (mut at, mut sum) = (0, Crc64::new());
         while at < bytes {
             if is_over(wanted) {
                 give_up(&mut writer).await;
@@ -140,10 +140,11 @@ impl Upload {
             })
             .await;
             let written = match piece {
-                Ok(piece) => writer
-                    .write(piece)
-                    .await
-                    .map_err(|error| self.of_store(&error)),
+                Ok(piece) => {
+                    sum.update(&piece);
+                    let written = writer.write(piece).await;
+                    written.map_err(|error| self.of_store(&error))
+                }
                 Err(error) => Err(error),
             };
             if let Err(error) = written {
@@ -156,7 +157,7 @@ impl Upload {
             give_up(&mut writer).await;
             return Err(self.of_store(&error));
         }
-        self.verify(bytes).await
+        self.verify(bytes, sum.value()).await
     }
 
     /// Opens a writer that sends pieces of this size.
@@ -178,24 +179,33 @@ impl Upload {
         let Ok(found) = self.store.0.operator.stat(self.key.as_str()).await else {
             return Ok(false);
         };
-        let Some(told) = md5_of_etag(found.etag()).filter(|_| found.content_length() == bytes)
-        else {
+        if found.content_length() != bytes {
             return Ok(false);
-        };
+        }
         let file = Arc::clone(file);
-        Ok(runtime::blocking(move || md5_of(&file)).await? == told)
+        if let Some(told) = crc64_told(&found) {
+            return Ok(runtime::blocking(move || crc64_of(&file)).await? == told);
+        }
+        match md5_of_etag(found.etag()) {
+            Some(told) => Ok(runtime::blocking(move || md5_of(&file)).await? == told),
+            None => Ok(false),
+        }
     }
 
-    /// Checks that the store has as many bytes as were sent.
-    pub async fn verify(&self, bytes: u64) -> Result<(), StoreError> {
+    /// Checks that the store has as many bytes as were sent, and those, as far as it tells.
+    pub async fn verify(&self, bytes: u64, crc64: u64) -> Result<(), StoreError> {
         let found = self.store.0.operator.stat(self.key.as_str()).await;
-        let found = found
-            .map_err(|error| self.of_store(&error))?
-            .content_length();
-        if found == bytes {
-            return Ok(());
+        let found = found.map_err(|error| self.of_store(&error))?;
+        let lie = found.content_length();
+        if lie != bytes {
+            return Err(self.trouble(&format!("{bytes} bytes were sent and {lie} lie there")));
         }
-        Err(self.trouble(&format!("{bytes} bytes were sent and {found} lie there")))
+        match crc64_told(&found) {
+            Some(told) if told != crc64 => Err(self.trouble(&format!(
+                "the CRC-64 of what was sent is {crc64}, the store says {told}"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     pub fn of_store(&self, error: &opendal::Error) -> StoreError {

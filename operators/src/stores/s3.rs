@@ -1,26 +1,17 @@
 //! The `s3` service: AWS S3 and everything that speaks its language (MinIO, Ceph, R2 …).
 
-use opendal::Operator;
 use opendal::services::S3 as Builder;
 
-use super::SettingKind::{OfRow, Secret, Switch, Text};
-use super::service::{SettingSpec, TIMEOUT};
+use super::SettingKind::{Secret, Switch, Text};
+use super::service::{ANONYMOUS, BUCKET, ROOT, SettingSpec, TIMEOUT};
 use super::{Access, Opened, Service, Settings, StoreError, transport};
 
 pub(super) const S3: Service = Service {
     name: "s3",
     summary: "a bucket of AWS S3 or of any store that speaks its language",
     settings: &[
-        SettingSpec::needed(
-            "bucket",
-            OfRow,
-            "The bucket; may use the row's columns: `{oss_bucket}`.",
-        ),
-        SettingSpec::new(
-            "root",
-            OfRow,
-            "The folder in the bucket; all of it if not given. May use the row's columns.",
-        ),
+        BUCKET,
+        ROOT,
         SettingSpec::new(
             "endpoint",
             Text,
@@ -43,11 +34,7 @@ pub(super) const S3: Service = Service {
             Text,
             "`path` (`host/bucket/key`; the default) or `virtual` (`bucket.host/key`).",
         ),
-        SettingSpec::new(
-            "anonymous",
-            Switch,
-            "`true` for a public bucket: requests are not signed.",
-        ),
+        ANONYMOUS,
         SettingSpec::new(
             "machine_role",
             Switch,
@@ -72,19 +59,8 @@ fn open(settings: &Settings, _access: Access) -> Result<Opened, StoreError> {
         .or_else(|| std::env::var("AWS_REGION").ok())
         .unwrap_or_else(|| "us-east-1".to_owned());
     builder = builder.region(&region);
-    match (
-        settings.secret("access_key_id")?,
-        settings.secret("secret_access_key")?,
-    ) {
-        (Some(id), Some(key)) => {
-            builder = builder.access_key_id(&id).secret_access_key(&key);
-        }
-        (None, None) => {}
-        _ => {
-            return Err(StoreError::config(
-                "`access_key_id` and `secret_access_key` belong together; one of them is missing",
-            ));
-        }
+    if let Some((id, key)) = settings.key_pair("access_key_id", "secret_access_key")? {
+        builder = builder.access_key_id(&id).secret_access_key(&key);
     }
     if let Some(token) = settings.secret("session_token")? {
         builder = builder.session_token(&token);
@@ -99,11 +75,6 @@ fn open(settings: &Settings, _access: Access) -> Result<Opened, StoreError> {
         // Off the cloud nobody answers there, and each request would wait for it.
         builder = builder.disable_ec2_metadata();
     }
-    let operator = Operator::new(builder)
-        .map_err(|error| StoreError::of_service("opening the store", &error))?;
-    Ok(Opened {
-        operator: transport::attach(operator, &[], settings.patience()?)?,
-        local_root: None,
-        base_url: settings.url("s3", bucket),
-    })
+    let url = settings.url("s3", bucket);
+    transport::open(builder, settings, url, &[])
 }

@@ -68,6 +68,23 @@ pub(super) const TIMEOUT: SettingSpec = SettingSpec::new(
     "Longest silence while a request is answered, such as 5s; 30s if not given. What is silent for longer is asked again.",
 );
 
+/// What services of buckets have in common.
+pub(super) const BUCKET: SettingSpec = SettingSpec::needed(
+    "bucket",
+    SettingKind::OfRow,
+    "The bucket; may use the row's columns: `{oss_bucket}`.",
+);
+pub(super) const ROOT: SettingSpec = SettingSpec::new(
+    "root",
+    SettingKind::OfRow,
+    "The folder in the bucket; all of it if not given. May use the row's columns.",
+);
+pub(super) const ANONYMOUS: SettingSpec = SettingSpec::new(
+    "anonymous",
+    SettingKind::Switch,
+    "`true` for a public bucket: requests are not signed.",
+);
+
 /// A kind of store: what `type:` may name.
 #[derive(Debug, Clone, Copy)]
 pub struct Service {

@@ -157,6 +157,24 @@ impl Settings {
         }
     }
 
+    /// A key with its name, if both are given.
+    ///
+    /// # Errors
+    /// `Config` if only one of them is; or as [`Settings::secret`].
+    pub(super) fn key_pair(
+        &self,
+        name: &str,
+        key: &str,
+    ) -> Result<Option<(String, String)>, StoreError> {
+        match (self.secret(name)?, self.secret(key)?) {
+            (Some(name), Some(key)) => Ok(Some((name, key))),
+            (None, None) => Ok(None),
+            _ => Err(StoreError::config(format!(
+                "`{name}` and `{key}` belong together; one of them is missing"
+            ))),
+        }
+    }
+
     /// All secrets, so that they can be kept out of messages.
     ///
     /// # Errors

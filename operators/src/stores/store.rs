@@ -10,7 +10,7 @@ use opendal::layers::{RetryLayer, TimeoutLayer};
 use serde_json::Value as Json;
 
 use super::secrets::Secrets;
-use super::{Access, Key, LocalRoot, Settings, StoreError, StoreErrorKind, local, runtime};
+use super::{Access, Key, LocalRoot, Settings, StoreError, StoreErrorKind, local, runtime, sums};
 
 /// Further tries of one request inside one attempt of a stage: they mend blips, the stage's `retry` mends outages.
 const BLIP_TRIES: usize = 2;
@@ -53,6 +53,8 @@ pub struct Stored {
     pub local: Option<PathBuf>,
     /// What tells this state of it from others, if the store says so.
     pub etag: Option<String>,
+    /// The CRC-64 of what lies there, if the store tells it (OSS does).
+    pub crc64: Option<u64>,
 }
 
 /// A file that a listing names.
@@ -167,6 +169,7 @@ impl Store {
                         bytes: found.len(),
                         local: Some(local),
                         etag: None,
+                        crc64: None,
                     };
                     Ok((stored, found.is_file(), found.is_dir()))
                 })
@@ -181,6 +184,7 @@ impl Store {
                     bytes: found.content_length(),
                     local: None,
                     etag: found.etag().map(str::to_owned),
+                    crc64: sums::crc64_told(&found),
                 };
                 (stored, found.is_file(), found.is_dir())
             }
@@ -312,6 +316,21 @@ impl Store {
             Ok(())
         })
         .await
+    }
+
+    /// As [`probe_writing`](Store::probe_writing), for a stage that is being built.
+    ///
+    /// # Errors
+    /// `Config` if the store refuses; `Temporary` if it does not answer.
+    pub fn check_writing(&self) -> Result<(), OperatorError> {
+        let store = self.clone();
+        runtime::wait(async move { store.probe_writing().await }).map_err(|error| {
+            let told = format!("store `{}`: {error}", self.name());
+            match error.kind {
+                StoreErrorKind::Temporary => OperatorError::temporary(told),
+                _ => OperatorError::config(told),
+            }
+        })
     }
 
     /// The URL of a file in this store, for rows and people. Characters that end or break a URL are percent-encoded,

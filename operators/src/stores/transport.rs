@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, Once, PoisonError};
 use std::time::Duration;
 
+use ::http::HeaderMap;
 use opendal::{
     Buffer, Error, ErrorKind, HttpBody, HttpTransport, HttpTransporter, OperationContext, Operator,
 };
@@ -11,7 +12,8 @@ use opendal_http_transport_reqwest::ReqwestTransport;
 use reqwest::redirect::{Attempt, Policy};
 
 use super::error::causes;
-use super::{StoreError, StoreErrorKind};
+use super::sums::{CRC64_CARRIER, CRC64_HEADER};
+use super::{Opened, Settings, StoreError, StoreErrorKind};
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,19 +22,27 @@ pub(super) const NO_RANGES: &str = "the server does not answer ranged requests";
 /// Most redirects that one request follows.
 const MOST_REDIRECTS: usize = 5;
 
-/// The operator, speaking through our client. `redirect_hosts` are the hosts, beside the one that was asked, to which
-/// an answer may send us; `silence` is the longest wait for the next byte of an answer.
+/// Opens a service that is reached over HTTP, whose files have URLs below `base_url`. `redirect_hosts` are the hosts,
+/// beside the one that was asked, to which an answer may send us.
 ///
 /// # Errors
-/// `Config` if the client cannot be made: no certificates of the system, a proxy that makes no sense.
-pub(super) fn attach(
-    operator: Operator,
+/// `Config` if the builder refuses its settings, or the client cannot be made: no certificates of the system, a proxy
+/// that makes no sense.
+pub(super) fn open(
+    builder: impl opendal::Builder,
+    settings: &Settings,
+    base_url: String,
     redirect_hosts: &[String],
-    silence: Duration,
-) -> Result<Operator, StoreError> {
-    let client = client(redirect_hosts, silence)?;
+) -> Result<Opened, StoreError> {
+    let operator = Operator::new(builder)
+        .map_err(|error| StoreError::of_service("opening the store", &error))?;
+    let client = client(redirect_hosts, settings.patience()?)?;
     let transport = HttpTransporter::new(Careful(ReqwestTransport::new(client)));
-    Ok(operator.with_context(OperationContext::new().with_http_transport(transport)))
+    Ok(Opened {
+        operator: operator.with_context(OperationContext::new().with_http_transport(transport)),
+        local_root: None,
+        base_url,
+    })
 }
 
 /// What opendal's services leave unchecked: whether an answer to a ranged request is that range.
@@ -49,7 +59,8 @@ impl HttpTransport for Careful {
     ) -> opendal::Result<::http::Response<HttpBody>> {
         let header = request.headers().get(::http::header::RANGE);
         let asked = header.and_then(|value| parse_range(value.to_str().ok()?));
-        let answer = self.0.fetch(request).await?;
+        let mut answer = self.0.fetch(request).await?;
+        carry_crc64(answer.headers_mut());
         let Some((first, last)) = asked else {
             return Ok(answer);
         };
@@ -74,6 +85,15 @@ impl HttpTransport for Careful {
             return Ok(answer);
         }
         Err(Error::new(ErrorKind::Unsupported, NO_RANGES))
+    }
+}
+
+/// Hands the CRC-64 that OSS tells on to us, through opendal.
+fn carry_crc64(headers: &mut HeaderMap) {
+    // What a user calls so is not what the store vouches for.
+    headers.remove(CRC64_CARRIER);
+    if let Some(told) = headers.get(CRC64_HEADER).cloned() {
+        headers.insert(CRC64_CARRIER, told);
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::mpsc as std_mpsc;
 use tokio::sync::mpsc;
 
 use super::put::{Upload, give_up};
+use super::sums::Crc64;
 use super::{Store, StoreError, StoreErrorKind, local, runtime};
 
 /// Size of the pieces in which a written file goes up.
@@ -80,15 +81,16 @@ impl Store {
 
 async fn send(upload: &Upload, mut pieces: mpsc::Receiver<Step>) -> Result<(), StoreError> {
     let mut writer = upload.open(PIECE_BYTES).await?;
-    let mut bytes = 0;
+    let (mut bytes, mut sum) = (0, Crc64::new());
     loop {
         let done = match pieces.recv().await {
             Some(Step::Piece(piece)) => {
                 bytes += piece.len() as u64;
+                sum.update(&piece);
                 writer.write(piece).await
             }
             Some(Step::Finish) => match writer.close().await {
-                Ok(_) => return upload.verify(bytes).await,
+                Ok(_) => return upload.verify(bytes, sum.value()).await,
                 Err(error) => Err(error),
             },
             None => {
@@ -152,7 +154,7 @@ impl Write for StoreWriter {
                     let full = std::mem::replace(piece, Vec::with_capacity(PIECE_BYTES));
                     if put_step(pieces, Step::Piece(full)).is_err() {
                         let why = outcome.recv().unwrap_or_else(|_| Err(lost()));
-                        return Err(io::Error::other(why.err().unwrap_or_else(lost)));
+                        return Err(why.err().unwrap_or_else(lost).into());
                     }
                 }
                 Ok(taken)

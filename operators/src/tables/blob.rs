@@ -48,7 +48,14 @@ impl Blob {
                 let (bytes, nanos) = (about.len(), changed.as_nanos());
                 Some(format!("{bytes} bytes, changed at {nanos} ns"))
             }
-            Self::Stored(_, stored) => Some(format!("{} bytes", stored.bytes)),
+            Self::Stored(_, stored) => {
+                let etag = stored.etag.as_deref().unwrap_or_default();
+                Some(
+                    format!("{} bytes {etag}", stored.bytes)
+                        .trim_end()
+                        .to_owned(),
+                )
+            }
         }
     }
 

@@ -229,6 +229,14 @@ fn plainly(error: &csv::Error) -> String {
     }
 }
 
+/// What the output answered: whether it may pass is told by its kind.
+fn of_output(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    }
+}
+
 /// Writes rows below a header of all their columns: text as it is, null as nothing, everything else as JSON.
 fn write(spool: &mut Spool, output: &mut (dyn Write + Send), separator: u8) -> io::Result<()> {
     let mut writer = WriterBuilder::new()
@@ -236,18 +244,19 @@ fn write(spool: &mut Spool, output: &mut (dyn Write + Send), separator: u8) -> i
         .from_writer(output);
     let names: Vec<String> = spool.columns().names().map(str::to_owned).collect();
     if !names.is_empty() {
-        writer.write_record(&names)?;
+        writer.write_record(&names).map_err(of_output)?;
     }
     spool.each_batch::<io::Error>(|rows| {
         for row in rows {
             for name in &names {
-                match row.0.get(name) {
-                    None | Some(Json::Null) => writer.write_field("")?,
-                    Some(Json::String(text)) => writer.write_field(text)?,
-                    Some(other) => writer.write_field(other.to_string())?,
-                }
+                let written = match row.0.get(name) {
+                    None | Some(Json::Null) => writer.write_field(""),
+                    Some(Json::String(text)) => writer.write_field(text),
+                    Some(other) => writer.write_field(other.to_string()),
+                };
+                written.map_err(of_output)?;
             }
-            writer.write_record(None::<&[u8]>)?;
+            writer.write_record(None::<&[u8]>).map_err(of_output)?;
         }
         Ok(())
     })?;

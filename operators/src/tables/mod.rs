@@ -42,4 +42,5 @@ pub use parquet::ParquetReader;
 pub use result::{Machine, ResultRow};
 pub use several::Several;
 pub use spool::Spool;
+pub use stored::store_of;
 pub use write::{RowWriter, WAITING, Writing, check_target, create};

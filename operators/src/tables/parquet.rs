@@ -7,6 +7,7 @@ use clipsieve_engine::operator::{OperatorError, Source, SourceRow};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
 use super::{Blob, Format, Spool, cells, columns};
@@ -112,11 +113,19 @@ fn write(spool: &mut Spool, output: &mut (dyn Write + Send)) -> io::Result<()> {
         .set_max_row_group_row_count(Some(GROUP_ROWS))
         .set_created_by(concat!("clipsieve ", env!("CARGO_PKG_VERSION")).to_owned())
         .build();
-    let failed = |error: parquet::errors::ParquetError| io::Error::other(error);
+    let failed = |error: ParquetError| match error {
+        // What the output answered, and whether it may pass.
+        ParquetError::External(cause) => match cause.downcast::<io::Error>() {
+            Ok(error) => *error,
+            Err(cause) => io::Error::other(cause),
+        },
+        error => io::Error::other(error),
+    };
     let mut writer =
         ArrowWriter::try_new(output, schema.clone(), Some(properties)).map_err(failed)?;
     spool.each_batch::<io::Error>(|rows| {
-        let batch = columns::batch(&schema, rows).map_err(io::Error::other)?;
+        let refuse = |why| io::Error::new(io::ErrorKind::InvalidData, why);
+        let batch = columns::batch(&schema, rows).map_err(refuse)?;
         writer.write(&batch).map_err(failed)?;
         if writer.in_progress_size() >= GROUP_BYTES {
             writer.flush().map_err(failed)?;
@@ -127,7 +136,7 @@ fn write(spool: &mut Spool, output: &mut (dyn Write + Send)) -> io::Result<()> {
 }
 
 /// What the library said, without its own preamble.
-fn plainly(error: &parquet::errors::ParquetError) -> String {
+fn plainly(error: &ParquetError) -> String {
     let said = error.to_string();
     said.strip_prefix("Parquet error: ")
         .unwrap_or(&said)

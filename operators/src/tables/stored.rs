@@ -38,6 +38,11 @@ impl<'a> StoreUri<'a> {
     }
 }
 
+/// The store that a URI names, if it names one.
+pub fn store_of(uri: &str) -> Option<&str> {
+    Some(StoreUri::parse(uri)?.ok()?.store)
+}
+
 /// Opens the rows that a place of a store names.
 ///
 /// # Errors
@@ -80,15 +85,22 @@ pub(super) fn open(
             })?,
         );
     }
+    let mut trouble = None;
     let located = match place.path {
         "" => None,
-        path => locate(&store, path)
-            .map(Some)
-            .or_else(|error| match error.kind {
+        path => match locate(&store, path) {
+            Ok(blob) => Some(blob),
+            Err(error) => match error.kind {
                 // It may be a folder.
-                StoreErrorKind::NotFound | StoreErrorKind::BadInput => Ok(None),
-                _ => Err(refuse(error)),
-            })?,
+                StoreErrorKind::NotFound | StoreErrorKind::BadInput => None,
+                // Some servers answer so to a question for a folder.
+                StoreErrorKind::Temporary => {
+                    trouble = Some(error);
+                    None
+                }
+                StoreErrorKind::Config => return Err(refuse(error)),
+            },
+        },
     };
     if let Some(blob) = located {
         return match Format::of(path) {
@@ -107,9 +119,14 @@ pub(super) fn open(
     paths.retain(|path| !hidden(path));
     match files::sort_out(path, paths, false) {
         Some(found) => several(&store, found),
-        None => Err(OperatorError::config(format!(
-            "`{uri}` is neither a file nor a folder that holds videos or tables"
-        ))),
+        None => Err(trouble.map_or_else(
+            || {
+                OperatorError::config(format!(
+                    "`{uri}` is neither a file nor a folder that holds videos or tables"
+                ))
+            },
+            refuse,
+        )),
     }
 }
 
