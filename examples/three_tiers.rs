@@ -8,14 +8,17 @@
 //! The rows come from a table of ODPS and go to another one, with a copy as Parquet; an ODPS that checks signatures and
 //! checksums is among the servers. It starts them on the loopback, runs `pipelines/three-tiers.yaml` as a user would (keys
 //! from the environment), and shows the rows and what lies in the bucket of crops afterwards.
+//!
+//! With arguments this program is `clipsieve` itself, and that is what it starts.
 
 #[path = "../tests/stores/servers/mod.rs"]
 mod servers;
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
-use clipsieve_odps_double::{Account, Double, Value};
+use clipsieve_odps_double::{Account, Double};
+use servers::odps::{self, INPUT, RESULT};
 use servers::oss::{self, Oss};
 use servers::s3;
 
@@ -28,24 +31,12 @@ const CLIPS: [(&str, &str); 5] = [
     ("city.mpg", "oss"),
 ];
 
-const INPUT: [&str; 5] = [
-    "video_id string",
-    "oss_bucket string",
-    "video_path string",
-    "video_tag string",
-    "info string",
-];
-const RESULT: [&str; 6] = [
-    "video_id string",
-    "oss_bucket string",
-    "video_oss_url string",
-    "video_tag string",
-    "info string",
-    "result_info string",
-];
 const RESULTS: &str = "odps://demo/results/ds=20261124";
 
-fn main() {
+fn main() -> ExitCode {
+    if std::env::args_os().len() > 1 {
+        return clipsieve::main(&clipsieve_operators::registry());
+    }
     let work = tempfile::tempdir().expect("a temporary folder");
     let clips = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/clips");
     let (cpfs, cache) = (
@@ -66,7 +57,7 @@ fn main() {
         far.put(&format!("videos/{clip}"), body);
         let id = clip.split('.').next().unwrap_or(clip);
         let cells = [id, "videos", clip, "demo", "{\"use_alluxio\": true}"];
-        rows.push(cells.map(|cell| Value::Text(cell.to_owned())).to_vec());
+        rows.push(odps::input_row(cells));
     }
     let tables = Double::start(Account::default()).expect("a port");
     tables.create("demo", "videos", &INPUT, &["ds"]);
@@ -74,9 +65,7 @@ fn main() {
     tables.create("demo", "results", &RESULT, &["ds"]);
     let alluxio = s3::start_as_alluxio(&work.path().join("alluxio"));
 
-    // Beside this example lies the program, built with it.
     let program = std::env::current_exe().expect("a path");
-    let program = program.with_file_name("../clipsieve");
     let sets = [
         "input=odps://demo/videos/ds=20261124".to_owned(),
         format!("output={}", RESULTS),
@@ -92,18 +81,15 @@ fn main() {
         let mut process = Command::new(&program);
         process
             .args(command)
-            .env("ALIBABA_CLOUD_ACCESS_KEY_ID", oss::KEY_ID);
-        process
+            .current_dir(work.path())
+            .env("ALIBABA_CLOUD_ACCESS_KEY_ID", oss::KEY_ID)
             .env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", oss::SECRET)
-            .env("ODPS_ENDPOINT", tables.endpoint())
-            .env("ODPS_ACCESS_ID", &tables.account().access_id)
-            .env("ODPS_ACCESS_KEY", &tables.account().access_key);
+            .envs(odps::environment(&tables));
         if command[0] != "show" {
             process.args(sets.iter().flat_map(|set| ["--set", set.as_str()]));
         }
         println!("$ clipsieve {} …", command.join(" "));
-        let status = process.status();
-        let status = status.expect("`cargo build` makes the program; build it with the example");
+        let status = process.status().expect("this program starts again");
         assert!(status.success(), "clipsieve ended with {status}");
     };
     let pipeline = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/three-tiers.yaml");
@@ -117,4 +103,5 @@ fn main() {
     for key in far.keys("crops/") {
         println!("oss://{key}");
     }
+    ExitCode::SUCCESS
 }

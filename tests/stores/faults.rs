@@ -4,9 +4,10 @@ use std::io::{Read, Seek, SeekFrom};
 
 use clipsieve_operators::stores::{Access, Store, StoreErrorKind, wait};
 
+use super::servers::oss::Oss;
 use super::servers::proxy::{self, Fault};
 use super::servers::{Running, s3};
-use super::services::{bytes, locate, put, s3_settings};
+use super::services::{bytes, locate, oss_settings, put, s3_settings};
 
 /// A bucket `videos` with a file of 18 MiB in it, `a.mp4`.
 fn bucket(root: &std::path::Path) -> (Running, Vec<u8>) {
@@ -129,4 +130,49 @@ fn a_store_that_stays_broken_is_told_so() {
     let store = Store::open("s3", &settings, Access::Read).expect("sound settings");
     let error = locate(&store, "a.mp4").expect_err("it is broken");
     assert_eq!(error.kind, StoreErrorKind::Temporary, "{error}");
+}
+
+#[test]
+fn bits_that_change_on_the_way_are_found_by_the_checksum() {
+    let work = tempfile::tempdir().expect("a folder");
+    let server = Oss::start();
+    let (from, to) = (work.path().join("from"), work.path().join("to"));
+    // One that goes up in a single piece, and one in parts, whose ETag is no MD5.
+    for (length, name) in [(1 << 20, "whole.mp4"), (10 << 20, "parts.mp4")] {
+        let body = bytes(length);
+        std::fs::write(&from, &body).expect("a file");
+        let up = proxy::start_badly(server.running.address, Fault::Flip, 2, "PUT ");
+        let settings = oss_settings(&up.running.url(), "videos");
+        let store = Store::open("oss", &settings, Access::Write).expect("sound settings");
+        put(&store, name, &from);
+        let lies = server.get(&format!("videos/{name}"));
+        assert!(lies.expect("it lies there") == body, "{name}: other bytes");
+        // It lies there already, and the checksum says so.
+        let before = up.requests.get();
+        put(&store, name, &from);
+        assert_eq!(up.requests.get() - before, 1, "{name}: one question");
+
+        let down = proxy::start_badly(server.running.address, Fault::Flip, 2, "GET ");
+        let settings = oss_settings(&down.running.url(), "videos");
+        let store = Store::open("oss", &settings, Access::Read).expect("sound settings");
+        let stored = locate(&store, name).expect("it lies there");
+        let target = to.clone();
+        wait(async move { store.download(&stored, &target, ()).await }).expect("it comes");
+        let copy = std::fs::read(&to).expect("the copy");
+        assert!(copy == body, "{name}: other bytes came");
+        assert_eq!((up.faults.get(), down.faults.get()), (2, 2));
+    }
+
+    // What is wrong every time is an error, and no file.
+    let always = proxy::start(server.running.address, &[Fault::Flip], 100, "GET ");
+    let settings = oss_settings(&always.running.url(), "videos");
+    let store = Store::open("oss", &settings, Access::Read).expect("sound settings");
+    let stored = locate(&store, "parts.mp4").expect("it lies there");
+    let never = work.path().join("never");
+    let target = never.clone();
+    let error = wait(async move { store.download(&stored, &target, ()).await })
+        .expect_err("the bytes are wrong");
+    assert_eq!(error.kind, StoreErrorKind::Temporary, "{error}");
+    assert!(error.message.contains("CRC-64 of what came"), "{error}");
+    assert!(!never.exists());
 }

@@ -9,3 +9,4 @@ mod pipeline;
 mod servers;
 mod services;
 mod stream;
+mod tables;

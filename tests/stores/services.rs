@@ -17,7 +17,7 @@ pub fn s3_settings(server: &str, bucket: &str) -> Json {
     })
 }
 
-fn oss_settings(server: &str, bucket: &str) -> Json {
+pub fn oss_settings(server: &str, bucket: &str) -> Json {
     json!({
         "type": "oss", "endpoint": server, "bucket": bucket, "addressing": "path",
         "access_key_id": oss::KEY_ID, "access_key_secret": oss::SECRET,

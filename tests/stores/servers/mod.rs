@@ -3,6 +3,7 @@
 
 #![allow(dead_code)] // each of those is a crate of its own and uses its part
 
+pub mod odps;
 pub mod oss;
 pub mod proxy;
 pub mod s3;

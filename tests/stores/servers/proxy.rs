@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use super::{Count, Running};
 
-/// What happens to an answer.
+/// What happens to a request or its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// 500 instead of the answer.
@@ -28,8 +28,13 @@ pub enum Fault {
     Stall,
     /// A `Content-Length` that is a hundred bytes short, and as many bytes.
     ShortLength,
+    /// 403 instead of the answer.
+    Forbidden,
+    /// One bit of the body is another one: of what is put, or of the answer. Only a checksum shows it.
+    Flip,
 }
 
+/// Those that may pass and show themselves.
 pub const ALL: &[Fault] = &[
     Fault::Error500,
     Fault::SlowDown,
@@ -55,6 +60,8 @@ struct Rules {
     kinds: Vec<Fault>,
     /// Of a hundred requests, how many suffer.
     percent: u64,
+    /// How many may still suffer.
+    left: AtomicU64,
     state: AtomicU64,
     /// What suffers: requests whose first line holds this.
     only: Mutex<String>,
@@ -84,17 +91,32 @@ impl Rules {
             return None;
         }
         let drawn = self.draw() >> 20;
-        (drawn % 100 < self.percent)
-            .then(|| self.kinds[(drawn / 100 % self.kinds.len() as u64) as usize])
+        let less = |left: u64| left.checked_sub(1);
+        let suffers = drawn % 100 < self.percent
+            && self
+                .left
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
+                .is_ok();
+        suffers.then(|| self.kinds[(drawn / 100 % self.kinds.len() as u64) as usize])
     }
 }
 
 /// Starts a proxy before `upstream` in which `percent` of a hundred requests with `only` in their first line suffer.
 pub fn start(upstream: SocketAddr, kinds: &[Fault], percent: u64, only: &str) -> Proxy {
+    begin(upstream, kinds, percent, u64::MAX, only)
+}
+
+/// Starts a proxy in which the first `count` requests with `only` in their first line suffer.
+pub fn start_badly(upstream: SocketAddr, kind: Fault, count: u64, only: &str) -> Proxy {
+    begin(upstream, &[kind], 100, count, only)
+}
+
+fn begin(upstream: SocketAddr, kinds: &[Fault], percent: u64, count: u64, only: &str) -> Proxy {
     let rules = Arc::new(Rules {
         upstream,
         kinds: kinds.to_vec(),
         percent,
+        left: AtomicU64::new(count),
         state: AtomicU64::new(0x9E37_79B9_7F4A_7C15),
         only: Mutex::new(only.to_owned()),
     });
@@ -122,7 +144,7 @@ async fn serve(
 ) -> std::io::Result<()> {
     let mut waiting = Vec::new();
     // One upstream connection a request: simple, and what is broken stays with one request.
-    while let Some(request) = message(&mut client, &mut waiting, false).await? {
+    while let Some(mut request) = message(&mut client, &mut waiting, false).await? {
         requests.add(1);
         let first_line = request.head.lines().next().unwrap_or_default().to_owned();
         let fault = rules.fault(&first_line);
@@ -139,19 +161,30 @@ async fn serve(
                 answer(&mut client, "500 Internal Server Error", "InternalError").await?;
                 continue;
             }
+            Some(Fault::Forbidden) => {
+                answer(&mut client, "403 Forbidden", "AccessDenied").await?;
+                continue;
+            }
             Some(Fault::SlowDown) => {
                 answer(&mut client, "503 Service Unavailable", "SlowDown").await?;
                 continue;
             }
             _ => {}
         }
+        let flips = |body: &[u8]| fault == Some(Fault::Flip) && body.len() > 1000;
+        if flips(&request.body) {
+            request.body[500] ^= 4;
+        }
         let mut upstream = TcpStream::connect(rules.upstream).await?;
         upstream.write_all(request.head.as_bytes()).await?;
         upstream.write_all(&request.body).await?;
         let bodiless = first_line.starts_with("HEAD ");
-        let Some(reply) = message(&mut upstream, &mut Vec::new(), bodiless).await? else {
+        let Some(mut reply) = message(&mut upstream, &mut Vec::new(), bodiless).await? else {
             return Ok(());
         };
+        if flips(&reply.body) {
+            reply.body[500] ^= 4;
+        }
         let body = &reply.body;
         match fault {
             Some(Fault::Cut | Fault::Stall) if body.len() > 1 => {
