@@ -10,6 +10,7 @@ mod cli;
 mod commands;
 pub mod evaluation;
 mod launch;
+mod open_files;
 mod progress;
 mod signals;
 

@@ -232,3 +232,69 @@ fn operators_explain_themselves() {
         }
     }
 }
+
+/// A pipeline over a clip, with these bounds.
+fn bounded(limits: &str) -> String {
+    format!(
+        "name: bounded\nparams:\n  input: {{ type: uri, default: clips }}\nlimits: {{ {limits} }}\nstages:\n  \
+         videos: {{ op: read_table, with: {{ uri: \"${{input}}\" }} }}\n  \
+         fetched: {{ op: fetch, from: videos }}\n  \
+         decoded: {{ op: decode, from: fetched }}\n  \
+         clip: {{ op: sample, from: decoded, with: {{ frames: 48, size: 256 }} }}\n  \
+         windows: {{ op: windows, from: decoded, with: {{ frames: 16, size: 256 }} }}\n  \
+         small: {{ op: sample, from: decoded, with: {{ frames: 8, size: 64 }} }}\n  \
+         measured: {{ op: measure, from: clip }}\n  \
+         in_windows: {{ op: measure, from: windows, with: {{ key: in_windows }} }}\n  \
+         in_small: {{ op: measure, from: small, with: {{ key: in_small }} }}\n  \
+         result: {{ op: aggregate, from: [measured, in_windows, in_small] }}\n  \
+         table: {{ op: write_table, from: result, with: {{ uri: out.jsonl }} }}\n"
+    )
+}
+
+#[test]
+fn memory_in_which_no_item_has_room_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::write(folder.path().join("b.yaml"), bounded("memory: 9MB")).expect("a file");
+    let text = expect(2, folder.path(), &["check", "b.yaml"]);
+    // 48 frames of 256 pixels, of which the windows want no others, and 8 of 64.
+    let bytes = 48 * 256 * 256 * 3 + 8 * 64 * 64 * 3;
+    let mebibytes = format!("{:.1} MiB", f64::from(bytes) / 1_048_576.0);
+    for part in [
+        "C091",
+        "b.yaml:4:19",
+        &format!("9 MB is less than one item takes: {mebibytes} of frames in `decoded`"),
+        &format!("allow {mebibytes} or more"),
+    ] {
+        assert!(text.contains(part), "`{part}` is missing in\n{text}");
+    }
+    std::fs::write(folder.path().join("b.yaml"), bounded("memory: 10MB")).expect("a file");
+    expect(0, folder.path(), &["check", "b.yaml"]);
+}
+
+#[test]
+fn few_open_files_mean_few_items_and_too_few_are_refused() {
+    let folder = clips(&["city-low-bitrate.mp4"]);
+    std::fs::write(folder.path().join("b.yaml"), bounded("items: 8")).expect("a file");
+    let with = |files: u32| {
+        let output = std::process::Command::new("sh")
+            .args(["-c", "ulimit -n \"$0\"; exec \"$@\""])
+            .arg(files.to_string())
+            .arg(env!("CARGO_BIN_EXE_clipsieve"))
+            .args(["run", "b.yaml", "--set", "input=city-low-bitrate.mp4"])
+            .current_dir(folder.path())
+            .output()
+            .expect("a shell");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), stderr)
+    };
+    let (code, stderr) = with(90);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(
+        stderr.contains("90 files open here, which is enough for 3 items in flight instead of 8"),
+        "{stderr}"
+    );
+    assert_eq!(rows(&folder.path().join("out.jsonl")).len(), 1);
+    let (code, stderr) = with(70);
+    assert_eq!(code, Some(3), "{stderr}");
+    assert!(stderr.contains("needs 72 for one item"), "{stderr}");
+}

@@ -17,6 +17,8 @@ mod download;
 mod error;
 mod frame;
 mod ipc;
+#[cfg(test)]
+mod mutants;
 pub mod retry;
 mod schema;
 mod sign;

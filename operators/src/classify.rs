@@ -80,8 +80,6 @@ the backbone once and then through the head of each. What a stage says is what i
     demand: Some(demand),
     planner: Planner {
         row_key: Some(row_key),
-        row_key_of_input: None,
-        serves_each: false,
         cost: Some(cost),
         common: Some(Common {
             part: "head",
@@ -89,6 +87,7 @@ the backbone once and then through the head of each. What a stage says is what i
             identity,
             build: build_parts,
         }),
+        ..Planner::NONE
     },
     build,
 };

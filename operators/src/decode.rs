@@ -1,5 +1,6 @@
 //! `decode`: one pass over a video that brings every frame its samplers ask for.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use serde_json::Value as Json;
 use tempfile::TempPath;
 
 use crate::crop_upload::crop_file;
-use crate::demand::{PassOffer, SampleDemand};
+use crate::demand::{FitDemand, PassOffer, SampleDemand};
 use crate::kinds::{CropOrder, Decoded, FRAMES, VIDEO, Video};
 use crate::media::{
     self, CropJob, DecodeOptions, Request, decode_and_crop, decode_with, encoder_footprint_bytes,
@@ -44,10 +45,32 @@ the middle counts as far as it decodes; one without any frame fails.",
     demand: Some(demand),
     planner: Planner {
         serves_each: true,
+        item_bytes: Some(item_bytes),
         ..Planner::NONE
     },
     build,
 };
+
+/// The frames of a video that has as many as are asked for, one window of them. Equal sizes are shared between samplers.
+fn item_bytes(_: &Setting<'_>, wishes: &[Wish]) -> u64 {
+    let mut by_size: HashMap<String, u64> = HashMap::new();
+    let demands = wishes
+        .iter()
+        .filter_map(|wish| SampleDemand::from_json(&wish.wanted).ok());
+    for demand in demands {
+        // What is not square depends on the video.
+        let known = matches!(demand.fit, FitDemand::ResizeShort(_) | FitDemand::Letterbox);
+        let bytes = match known {
+            true => u64::from(demand.frames) * u64::from(demand.size).pow(2) * 3,
+            false => 0,
+        };
+        let most = by_size
+            .entry(format!("{:?} {}", demand.fit, demand.size))
+            .or_default();
+        *most = bytes.max(*most);
+    }
+    by_size.values().sum()
+}
 
 fn demand(_: &Setting<'_>, wishes: &[Wish]) -> Result<Option<Json>, Finding> {
     if wishes.is_empty() {

@@ -21,6 +21,7 @@ use clipsieve_engine::run::{
 use super::{Exit, ledger_place, output, pipeline, report, snippets};
 use crate::cli::{Run, TextOrJson};
 use crate::launch::{self, Launch};
+use crate::open_files;
 use crate::progress::ProgressLine;
 use crate::signals;
 
@@ -59,7 +60,17 @@ pub fn run(arguments: &Run, registry: &Registry) -> io::Result<Exit> {
     if let Some(limit) = arguments.limit {
         limit_rows(&mut plan, limit);
     }
-    allow_open_files();
+    bound_heaps(plan.threads.cpu);
+    match open_files::fit(&mut plan) {
+        Ok(None) => {}
+        // The supervisor has said it for all.
+        Ok(Some(_)) if member.is_some() => {}
+        Ok(Some(message)) => output::tell(&format!("warning: {message}")),
+        Err(message) => {
+            output::tell(&format!("error: {message}"));
+            return Ok(Exit::Died);
+        }
+    }
     match member {
         Some(member) => {
             signals::ignore();
@@ -359,16 +370,14 @@ fn limit_rows(plan: &mut Plan, limit: i64) {
     }
 }
 
-/// Raises the soft limit of open files to the hard one: sockets, videos and scratch files add up, and the soft one is low only
-/// for programs that use `select`.
-fn allow_open_files() {
-    // SAFETY: the structure is plain data; both calls fail or do what they say.
-    unsafe {
-        let mut limit: libc::rlimit = std::mem::zeroed();
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
-            limit.rlim_cur = limit.rlim_max;
-            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
-        }
+/// Has the allocator keep no more heaps than threads compute. It would take eight for each core, and what one of them has
+/// free is of no use to the others.
+fn bound_heaps(threads: usize) {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        let heaps = libc::c_int::try_from(threads.max(2)).unwrap_or(libc::c_int::MAX);
+        // SAFETY: no other thread allocates yet.
+        unsafe { libc::mallopt(libc::M_ARENA_MAX, heaps) };
     }
 }
 

@@ -1,10 +1,10 @@
-//! A disk that is full for a while.
+//! Disks that are full for a while, or slow.
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::job::{Job, row};
+use crate::job::{Job, Running, row};
 
 /// A file system of its own in memory, of this size; unmounted on drop.
 struct Small(tempfile::TempDir);
@@ -25,17 +25,6 @@ impl Small {
         mounted
             .is_ok_and(|output| output.status.success())
             .then_some(Self(folder))
-    }
-
-    fn free_bytes(&self) -> u64 {
-        let path = std::ffi::CString::new(self.path().as_os_str().as_encoded_bytes());
-        let path = path.expect("a path");
-        // SAFETY: the structure is plain data, and the call fills it or fails.
-        unsafe {
-            let mut about: libc::statvfs = std::mem::zeroed();
-            assert_eq!(libc::statvfs(path.as_ptr(), &raw mut about), 0);
-            about.f_bavail * about.f_bsize
-        }
     }
 
     fn path(&self) -> &Path {
@@ -62,7 +51,10 @@ pub fn a_full_disk_is_waited_out() {
     let mut job = Job::new((0..rows).map(row), "5ms").with(&["--set", &set]);
     job.table = disk.path().join("out.jsonl");
     let mut running = job.start();
-    running.until("the disk is full", |_| disk.free_bytes() < 4096);
+    // What did not fit is taken away again, so the disk itself never shows for long that it is full.
+    running.until("the disk is full", |running| {
+        running.stderr().contains("No space left on device")
+    });
     std::thread::sleep(Duration::from_millis(700));
     assert!(!running.is_over(), "{}", running.expect(0));
     std::fs::remove_file(&ballast).expect("room is made");
@@ -75,4 +67,46 @@ pub fn a_full_disk_is_waited_out() {
     let stderr = running.expect(0);
     assert!(stderr.contains("trying again"), "{stderr}");
     assert_eq!(job.rows().len() as u64, rows);
+}
+
+/// Every `fsync` takes a third of a second: the run takes its time, and loses and doubles nothing.
+pub fn a_slow_disk_slows_and_no_more() {
+    let rows = 120;
+    let job = Job::new((0..rows).map(row), "5ms").with(&["--processes", "2"]);
+    let inner = job.command();
+    let log = tempfile::NamedTempFile::new().expect("a file");
+    let mut command = Command::new("strace");
+    command
+        .args(["-f", "-qq", "--seccomp-bpf", "-e", "trace=fsync,fdatasync"])
+        .args(["-e", "inject=fsync,fdatasync:delay_exit=300000", "-o"])
+        .arg(log.path())
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .current_dir(job.folder.path());
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let can = Command::new("strace")
+        .args(["-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "true"])
+        .output();
+    if !can.is_ok_and(|output| output.status.success()) {
+        println!("  skipped: strace is not here, or may not trace");
+        return;
+    }
+    let started = Instant::now();
+    let stderr = Running::of(command).expect(0);
+    let waited = std::fs::read_to_string(log.path()).expect("what strace saw");
+    let waited = waited.lines().filter(|line| line.contains("sync(")).count();
+    println!(
+        "  {rows} rows in {:.1?}, with {waited} waits for the disk",
+        started.elapsed()
+    );
+    assert!(waited >= 4, "the disk was not slow: {waited}");
+    // A slow disk gets larger parts, not as many as there are rows.
+    assert!(waited < rows as usize, "{waited} waits for {rows} rows");
+    assert_eq!(job.rows().len() as u64, rows, "{stderr}");
+    job.is_clean();
 }

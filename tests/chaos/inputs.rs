@@ -1,5 +1,8 @@
-//! Pipeline files, tables, configurations and weights with bytes changed: a seeded runner of mutations (no coverage guides
-//! it). Whatever stands in them, the answer is a result or an error, never a panic, and it comes soon.
+//! Pipeline files, tables, configurations, weights and videos with bytes changed: a seeded runner of mutations (no coverage
+//! guides it). Whatever stands in them, the answer is a result or an error, never a panic, and it comes soon.
+//!
+//! A little of each belongs to the suite. `make fuzz` goes on with each for `CLIPSIEVE_FUZZ_SECONDS`. The frames of ODPS are
+//! mutated where they are read, in `odps/src/mutants.rs`.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -7,6 +10,7 @@ use std::time::{Duration, Instant};
 use clipsieve_engine::compile::{Machine, Options, Source as Text, compile};
 use clipsieve_engine::operator::Source;
 use clipsieve_models::{ModelConfig, Weights};
+use clipsieve_operators::media::{self, DecodeOptions, Fit, Interrupt, Request, Span};
 use clipsieve_operators::tables::JsonlReader;
 
 use crate::job::Seeded;
@@ -14,25 +18,33 @@ use crate::mutants::mutate;
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// Feeds mutants of these seeds; says which one it was when something goes wrong.
+/// Feeds mutants of these seeds, so many or as long as was asked for; says which one it was when something goes wrong.
 fn feed(what: &str, seeds: &[Vec<u8>], count: u64, mut eat: impl FnMut(&[u8])) {
     let seed = crate::seed();
     let mut random = Seeded(seed);
-    for number in 0..count * crate::more() {
+    let time: Option<u64> = crate::number("CLIPSIEVE_FUZZ_SECONDS");
+    let until = time.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    // Kept while it is eaten: of what ends the process, too, it is known what it was.
+    let path = std::env::temp_dir().join(format!("clipsieve-{what}-{seed}"));
+    let mut slowest = Duration::ZERO;
+    let mut number = 0;
+    while until.map_or(number < count, |until| Instant::now() < until) {
         let pick = random.below(seeds.len() as u64) as usize;
         let mut bytes = seeds[pick].clone();
         mutate(&mut bytes, &mut random);
+        std::fs::write(&path, &bytes).expect("the mutant is kept");
         let started = Instant::now();
         let eaten = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| eat(&bytes)));
-        if eaten.is_err() || started.elapsed() > SOON {
-            let path = std::env::temp_dir().join(format!("clipsieve-{what}-{seed}-{number}"));
-            std::fs::write(&path, &bytes).expect("the mutant is kept");
-            panic!(
-                "{what}: mutant {number} of seed {seed}, kept as {}",
-                path.display()
-            );
-        }
+        slowest = slowest.max(started.elapsed());
+        assert!(
+            eaten.is_ok() && slowest <= SOON,
+            "{what}: mutant {number} of seed {seed}, kept as {}",
+            path.display()
+        );
+        number += 1;
     }
+    let _ = std::fs::remove_file(&path);
+    println!("  {number} of {what}, the slowest took {slowest:.1?}");
 }
 
 fn read(path: &str) -> Vec<u8> {
@@ -109,6 +121,64 @@ pub fn mutated_models_are_answered() {
                 for name in &names {
                     let _ = weights.get(name, &[1]);
                 }
+            }
+        });
+    }
+}
+
+const CONTAINERS: &[(&str, &[&str])] = &[
+    (
+        "mp4",
+        &[
+            "plain.mp4",
+            "edit.mp4",
+            "open.mp4",
+            "vfr.mp4",
+            "sound.mp4",
+            "jpeg.mov",
+        ],
+    ),
+    ("ts", &["stream.ts", "resized.ts"]),
+    ("webm", &["odd.webm", "tagged.mkv"]),
+    ("avi", &["sound.avi"]),
+    ("gif", &["palette.gif"]),
+];
+
+/// Container and codec at once, in this process: what ffmpeg does to memory would show here, at the latest under a sanitizer.
+pub fn mutated_containers_are_answered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (group, names) in CONTAINERS {
+        let seeds: Vec<Vec<u8>> = names
+            .iter()
+            .map(|name| read(&format!("tests/fixtures/media/{name}")))
+            .collect();
+        let path = folder.path().join(format!("mutant.{group}"));
+        let request = |span| Request {
+            span,
+            frames: 4,
+            fit: Fit::ResizeShort {
+                short: 32,
+                crop: 32,
+            },
+        };
+        let requests = [
+            request(Span::Video),
+            request(Span::Windows {
+                length_seconds: 1.0,
+                stride_seconds: 0.5,
+            }),
+        ];
+        feed(group, &seeds, 60, |bytes| {
+            std::fs::write(&path, bytes).expect("a mutant");
+            let interrupt = Interrupt::at(Instant::now() + SOON / 2);
+            let _ = media::probe(&path, &interrupt);
+            let [routed, full] = [true, false].map(|seek| {
+                let options = DecodeOptions { seek, threads: 1 };
+                media::decode_with(&path, None, &requests, &options, &interrupt)
+            });
+            // Both ways may disagree over a damaged file; each has as many clips as were asked for, or none.
+            for decoded in [routed, full].into_iter().flatten() {
+                assert_eq!(decoded.clips.len(), requests.len());
             }
         });
     }

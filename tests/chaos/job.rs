@@ -1,14 +1,18 @@
 //! A job under torment: its files, its processes, its rows.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 
 /// Tells this test's program that it is to be clipsieve.
 pub const PROGRAM: &str = "CLIPSIEVE_CHAOS_PROGRAM";
+
+/// The bounds of a job.
+const LIMITS: &str = "items: 8, cpu_threads: 4";
 
 pub struct Job {
     pub folder: tempfile::TempDir,
@@ -26,7 +30,7 @@ impl Job {
         let pipeline = format!(
             "name: chaos\n\
              params:\n  output: {{ type: uri, default: out.jsonl }}\n\
-             limits: {{ items: 8, cpu_threads: 4, item_timeout: 20s }}\n\
+             limits: {{ {LIMITS}, item_timeout: 20s }}\n\
              stages:\n  \
                videos: {{ op: read_table, with: {{ uri: rows.jsonl }} }}\n  \
                toiled: {{ op: toil, from: videos, timeout: 2s, with: {{ work: {work} }} }}\n  \
@@ -41,6 +45,16 @@ impl Job {
                 .to_vec(),
             table: "out.jsonl".into(),
         }
+    }
+
+    /// The same with these bounds.
+    pub fn with_limits(self, limits: &str) -> Self {
+        let path = self.path("chaos.yaml");
+        let text = std::fs::read_to_string(&path).expect("a pipeline");
+        let text = text.replace(LIMITS, limits);
+        assert!(text.contains(limits), "the bounds are somewhere else");
+        std::fs::write(&path, text).expect("a pipeline");
+        self
     }
 
     pub fn with(mut self, arguments: &[&str]) -> Self {
@@ -63,9 +77,7 @@ impl Job {
             .env("TMPDIR", temporary)
             .env_remove("CLIPSIEVE_LOG")
             .current_dir(self.folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .stdin(Stdio::null());
         command
     }
 
@@ -131,18 +143,24 @@ impl Job {
 
 /// A job that goes on; killed on drop.
 pub struct Running {
-    child: Option<Child>,
+    child: Child,
+    /// What it says, which is looked at while it goes on: in a file, so that nobody has to read it for it to go on.
+    says: tempfile::NamedTempFile,
 }
 
 impl Running {
     pub fn of(mut command: Command) -> Self {
+        let says = tempfile::NamedTempFile::new().expect("a file");
+        let stderr = says.as_file().try_clone().expect("a descriptor");
+        let child = command.stdout(Stdio::null()).stderr(stderr).spawn();
         Self {
-            child: Some(command.spawn().expect("the program starts")),
+            child: child.expect("the program starts"),
+            says,
         }
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.as_ref().map_or(0, Child::id)
+        self.child.id()
     }
 
     /// The processes that the supervisor has now.
@@ -160,30 +178,36 @@ impl Running {
     }
 
     pub fn is_over(&mut self) -> bool {
-        let child = self.child.as_mut().expect("a child");
-        child.try_wait().expect("it can be waited for").is_some()
+        self.child
+            .try_wait()
+            .expect("it can be waited for")
+            .is_some()
     }
 
-    pub fn output(mut self) -> Output {
-        let child = self.child.take().expect("a child");
-        child.wait_with_output().expect("it ends")
+    /// What it has said so far.
+    pub fn stderr(&self) -> String {
+        let mut bytes = Vec::new();
+        let mut file = self.says.reopen().expect("the file is there");
+        file.read_to_end(&mut bytes).expect("it can be read");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Waits for its end.
+    pub fn end(mut self) -> (ExitStatus, String) {
+        let status = self.child.wait().expect("it can be waited for");
+        (status, self.stderr())
     }
 
     pub fn expect(self, code: i32) -> String {
-        let output = self.output();
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(
-            output.status.code(),
-            Some(code),
-            "{:?}\n{stderr}",
-            output.status
-        );
+        let (status, stderr) = self.end();
+        assert_eq!(status.code(), Some(code), "{status:?}\n{stderr}");
         stderr
     }
 
     /// Waits for something to come true.
     pub fn until(&mut self, what: &str, true_yet: impl FnMut(&Running) -> bool) {
-        assert!(self.sees(what, true_yet), "the run ended before {what}");
+        let came = self.sees(what, true_yet);
+        assert!(came, "the run ended before {what}\n{}", self.stderr());
     }
 
     /// Waits for something to come true; `false` if the run ends before.
@@ -193,7 +217,11 @@ impl Running {
             if self.is_over() {
                 return false;
             }
-            assert!(Instant::now() < until, "{what} never came");
+            assert!(
+                Instant::now() < until,
+                "{what} never came\n{}",
+                self.stderr()
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
         true
@@ -202,10 +230,9 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        // Fails when it is over.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

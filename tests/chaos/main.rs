@@ -1,15 +1,19 @@
-//! Runs under torment: processes killed and stopped, rows that kill, full disks, Ctrl-C. After each the rows are compared with
-//! those of a run that was left alone.
+//! Runs under torment: processes killed and stopped, rows that kill, disks full and slow, clocks that jump, stores that are
+//! away, links that are cut, Ctrl-C. After each the rows are compared with those of a run that was left alone.
 //!
-//! `cargo test --test chaos` does a little of everything. `make chaos` does more of it: `CLIPSIEVE_CHAOS` is how many times
-//! as much, and `CLIPSIEVE_CHAOS_SEED` gives the same torment again.
+//! `cargo test --test chaos` does a little of everything. `make chaos` does it at length, with `CLIPSIEVE_CHAOS=1`; names behind it pick
+//! tests, as in `make chaos TESTS=kills`. `CLIPSIEVE_CHAOS_SEED` gives the same torment again, `CLIPSIEVE_CHAOS_MUTANTS` and
+//! `CLIPSIEVE_CHAOS_ROWS` say how many mutated videos, and how many rows for the search for leaks.
 
+mod clock;
 mod disk;
 mod inputs;
 mod job;
 mod kills;
+mod leaks;
 mod mutants;
 mod net;
+mod outage;
 mod poison;
 mod program;
 mod stop;
@@ -25,7 +29,7 @@ fn main() -> ExitCode {
         .skip(1)
         .filter(|argument| !argument.starts_with('-'))
         .collect();
-    let tests: &[(&str, fn())] = &[
+    let short: &[Test] = &[
         (
             "a_supervised_run_leaves_nothing_behind",
             stop::a_supervised_run_leaves_nothing_behind,
@@ -85,41 +89,69 @@ fn main() -> ExitCode {
             inputs::mutated_models_are_answered,
         ),
         (
+            "mutated_containers_are_answered",
+            inputs::mutated_containers_are_answered,
+        ),
+        (
             "every_mutated_video_has_a_row",
             mutants::every_mutated_video_has_a_row,
         ),
         ("a_full_disk_is_waited_out", disk::a_full_disk_is_waited_out),
         (
+            "a_slow_disk_slows_and_no_more",
+            disk::a_slow_disk_slows_and_no_more,
+        ),
+    ];
+    // These take minutes.
+    let long: &[Test] = &[
+        (
+            "clocks_that_jump_are_no_matter",
+            clock::clocks_that_jump_are_no_matter,
+        ),
+        (
+            "a_store_that_is_away_is_waited_for",
+            outage::a_store_that_is_away_is_waited_for,
+        ),
+        (
             "a_machine_without_the_secret_is_missing",
             net::a_machine_without_the_secret_is_missing,
         ),
         ("machines_come_and_go", net::machines_come_and_go),
+        (
+            "many_rows_leave_nothing_behind",
+            leaks::many_rows_leave_nothing_behind,
+        ),
     ];
-    // A full disk and machines that come and go need root and time: they are for `make chaos`.
-    let long = std::env::var_os("CLIPSIEVE_CHAOS").is_some() || !filters.is_empty();
-    let count = if long { tests.len() } else { tests.len() - 3 };
-    for (name, test) in &tests[..count] {
-        if filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str())) {
-            let started = Instant::now();
-            test();
-            println!("test {name} ... ok ({:.1?})", started.elapsed());
-        }
+    let all = is_long() || !filters.is_empty();
+    let wanted = |(name, _): &&Test| {
+        filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str()))
+    };
+    let tests = short.iter().chain(long.iter().filter(|_| all));
+    for (name, test) in tests.filter(wanted) {
+        let started = Instant::now();
+        test();
+        println!("test {name} ... ok ({:.1?})", started.elapsed());
     }
     ExitCode::SUCCESS
 }
 
-/// How many times as much as usual.
-fn more() -> u64 {
-    std::env::var("CLIPSIEVE_CHAOS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(1)
+/// A test and what it is called.
+type Test = (&'static str, fn());
+
+/// Whether tests are to be as long as they prove something, and not as short as a suite wants them.
+fn is_long() -> bool {
+    std::env::var_os("CLIPSIEVE_CHAOS").is_some()
+}
+
+/// What an environment variable says, if it does.
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    let number = text.parse();
+    Some(number.unwrap_or_else(|_| panic!("{name} is no number: {text}")))
 }
 
 fn seed() -> u64 {
-    let seed = std::env::var("CLIPSIEVE_CHAOS_SEED").ok();
-    let seed = seed.and_then(|text| text.parse().ok());
-    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
+    let seed = number("CLIPSIEVE_CHAOS_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     println!("CLIPSIEVE_CHAOS_SEED={seed}");
     seed
 }

@@ -1,6 +1,7 @@
 //! Videos with bytes changed, cut out, doubled and cut off.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use serde_json::json;
 
@@ -11,10 +12,10 @@ const LARGEST_BYTES: u64 = 2 << 20;
 
 /// Every mutant has a row, and if one kills a process that costs its own row only.
 pub fn every_mutated_video_has_a_row() {
-    let count = std::env::var("CLIPSIEVE_CHAOS_MUTANTS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(40 * crate::more());
+    let count = match crate::is_long() {
+        false => 40,
+        true => crate::number("CLIPSIEVE_CHAOS_MUTANTS").unwrap_or(2000),
+    };
     let seeds = seeds();
     assert!(!seeds.is_empty());
     let mut random = Seeded(crate::seed());
@@ -49,21 +50,30 @@ pub fn every_mutated_video_has_a_row() {
           result: { op: aggregate, from: [regions, cropped, measured] }\n  \
           table: { op: write_table, from: result, with: { uri: \"${output}\" } }\n";
     std::fs::write(job.path("chaos.yaml"), pipeline).expect("a pipeline");
+    let started = Instant::now();
     let stderr = job.expect(0);
+    let took = started.elapsed();
     let rows = job.rows();
+    let of_kind = |kind: &str| {
+        let rows = rows.values();
+        rows.filter(|row| row["result_info"]["kind"] == kind)
+            .count()
+    };
     let failed = rows
         .values()
         .filter(|row| row["result_info"]["succeed"] != "true");
-    let crashed = rows
-        .values()
-        .filter(|row| row["result_info"]["kind"] == "crash");
+    let (crashed, late) = (of_kind("crash"), of_kind("timeout"));
     println!(
-        "  {count} mutants of {} videos: {} failed, {} of them killed a process",
+        "  {count} mutants of {} videos in {took:.1?}: {} failed, {} of them killed a process, {} ran out of time",
         seeds.len(),
         failed.count(),
-        crashed.count()
+        crashed,
+        late
     );
     assert_eq!(rows.len() as u64, count, "{stderr}");
+    // A row that kills does so twice among others, and once alone; any other death would be without a cause.
+    let deaths = stderr.matches("rows are done, going on").count();
+    assert!(deaths <= 2 * crashed, "{deaths} deaths\n{stderr}");
 }
 
 /// The fixtures, and what lies in the folders of `CLIPSIEVE_EXTRA_CLIPS`.

@@ -1,7 +1,7 @@
 //! Several "machines": network namespaces of this one, with links that can be cut.
 
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::job::{Job, Running, row};
 
@@ -66,21 +66,20 @@ impl Net {
         assert!(ip(&["link", "set", &self.link(machine), "up"]));
     }
 
-    /// Loses some of a machine's packets; whether that can be done here.
-    fn drop_packets(&self, machine: usize) -> bool {
-        let tc = Command::new("tc")
-            .args([
-                "qdisc",
-                "add",
-                "dev",
-                &self.link(machine),
-                "root",
-                "netem",
-                "loss",
-                "3%",
-            ])
-            .output();
-        tc.is_ok_and(|output| output.status.success())
+    /// Loses some of the packets that come to a machine; whether that can be done here.
+    fn lose_packets(&self, machine: usize) -> bool {
+        let rules = "add table inet lossy; \
+            add chain inet lossy in { type filter hook input priority 0; }; \
+            add rule inet lossy in numgen random mod 100 < 5 drop";
+        self.nft(machine, rules)
+    }
+
+    fn lose_no_packets(&self, machine: usize) {
+        assert!(self.nft(machine, "delete table inet lossy"));
+    }
+
+    fn nft(&self, machine: usize, rules: &str) -> bool {
+        ip(&["netns", "exec", &self.space(machine), "nft", rules])
     }
 
     /// Starts a machine's part in the job.
@@ -97,9 +96,7 @@ impl Net {
             .args(inner.get_args())
             .args(["--process", &machine.to_string(), "--secret-file", secret])
             .current_dir(job.folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .stdin(Stdio::null());
         for (name, value) in inner.get_envs() {
             match value {
                 Some(value) => command.env(name, value),
@@ -140,40 +137,65 @@ fn net(machines: usize) -> Option<Net> {
     net
 }
 
-/// Three machines work, a link is cut and mended, a machine dies, and two finish.
+/// Three machines work over a network that loses packets, a link is cut and mended, a machine dies, and two finish.
 pub fn machines_come_and_go() {
     let Some(net) = net(3) else { return };
+    let rows = 1500;
     let job = net
-        .job(500, "150ms")
+        .job(rows, "150ms")
         .with(&["--silence", "3s", "--rejoin", "3s", "--join", "40s"]);
-    if !net.drop_packets(1) {
-        println!("  no packets are dropped: the kernel has no netem");
+    let lossy = net.lose_packets(1);
+    match lossy {
+        true => println!("  5 % of the packets to machine 1 are dropped"),
+        false => {
+            println!("  no packets are dropped: nft is not here, or the kernel has no nftables")
+        }
     }
     let mut master = net.start(&job, 0);
     let [mut first, mut second] = [1, 2].map(|machine| net.start(&job, machine));
+    let mut since = Instant::now();
+    let mut told = |what: &str| {
+        println!("  {what}: {:.1?}", since.elapsed());
+        since = Instant::now();
+    };
     master.until("rows are done", |_| job.partial_bytes() > 0);
+    told("the first rows of three machines");
     for machine in [&master, &first, &second] {
         assert_eq!(machine.members().len(), 1);
     }
+    let before = job.partial_bytes();
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(job.partial_bytes() > before, "{}", master.stderr());
+    assert!(!master.stderr().contains("going on"), "{}", master.stderr());
+    if lossy {
+        net.lose_no_packets(1);
+    }
+    told("working over a network that loses packets");
     net.cut(2);
     second.until("it takes its processes down", |second| {
         second.members().is_empty()
     });
-    // Longer than the others wait for it.
-    std::thread::sleep(Duration::from_secs(7));
+    told("a cut link is noticed by who is cut off");
+    master.until("the others go on", |master| {
+        let told = master.stderr();
+        told.contains("going on without machine 2") && master.members().len() == 1
+    });
     let before = job.partial_bytes();
-    master.until("the others go on", |_| job.partial_bytes() > before);
+    master.until("the others have rows", |_| job.partial_bytes() > before);
+    told("two machines have rows again");
     net.mend(2);
     std::thread::sleep(Duration::from_secs(2));
     first.signal(libc::SIGKILL);
+    told("the link is mended");
     second.until("it takes part again", |second| !second.members().is_empty());
     let before = job.partial_bytes();
     master.until("two go on", |_| job.partial_bytes() > before);
+    told("another machine is dead, and the one that was cut off has taken its place");
     let stderr = master.expect(0);
     second.expect(0);
+    told("the end");
     let _ = first.is_over();
-    assert_eq!(job.rows().len(), 500, "{stderr}");
-    assert!(stderr.contains("going on without machine 2"), "{stderr}");
+    assert_eq!(job.rows().len() as u64, rows, "{stderr}");
 }
 
 /// Who is missing is told, and who does not have the secret does not come in.

@@ -1,5 +1,8 @@
-//! The program that is tormented: clipsieve's command line with two operators more.
+//! The program that is tormented: clipsieve's command line with one operator more.
 
+use std::fs::File;
+use std::io::Write;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use clipsieve_engine::operator::{
@@ -44,9 +47,32 @@ struct Toil {
     work: Duration,
 }
 
+/// A file that is told of every row that is begun, by all processes.
+pub const BEGUN: &str = "CLIPSIEVE_CHAOS_BEGUN";
+
+static LOG: LazyLock<Option<File>> = LazyLock::new(|| {
+    let path = std::env::var_os(BEGUN)?;
+    File::options().append(true).create(true).open(path).ok()
+});
+
+/// Milliseconds that every process of the machine counts alike.
+pub fn now_millis() -> u64 {
+    // SAFETY: the structure is plain data, and the call fills it or fails.
+    unsafe {
+        let mut time: libc::timespec = std::mem::zeroed();
+        libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time);
+        time.tv_sec.cast_unsigned() * 1000 + time.tv_nsec.cast_unsigned() / 1_000_000
+    }
+}
+
 impl Transform for Toil {
     fn apply(&self, _: &Call, inputs: &[Value]) -> Result<Outcome, OperatorError> {
         let row: &Row = inputs[0].get()?;
+        if let Some(mut log) = LOG.as_ref() {
+            let line = format!("{} {}\n", std::process::id(), now_millis());
+            // In one piece; who is killed meanwhile has not begun.
+            let _ = log.write_all(line.as_bytes());
+        }
         // Waiting and not computing: the machine is shared, and what counts is that the time is lost at a death.
         std::thread::sleep(self.work);
         let poison = row.0.get("info").and_then(|info| info["poison"].as_str());

@@ -11,6 +11,7 @@
 mod check;
 mod demand;
 mod draft;
+mod fit;
 mod keys;
 mod nearest;
 mod params;
@@ -106,6 +107,7 @@ const PASSES: &[Pass] = &[
     split::split,
     share::share,
     place::place,
+    fit::fit,
 ];
 
 /// Compiles a pipeline file.

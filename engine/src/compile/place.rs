@@ -25,8 +25,8 @@ use super::stage::StageDraft;
 const IO_CONCURRENCY: usize = 16;
 /// Bytes of disk that a run takes at most, if the file does not say and so much is free.
 const DISK_BYTES: u64 = 180_000_000_000;
-/// Smallest memory bound that is not a slip of the pen.
-const MEMORY_MIN_BYTES: u64 = 1_000_000;
+/// Smallest bound of memory or disk that is not a slip of the pen.
+const MIN_BYTES: u64 = 1_000_000;
 
 pub(super) fn place(draft: &mut Draft<'_>) {
     let processes = draft.options.processes.max(1);
@@ -55,9 +55,7 @@ fn bounds(draft: &mut Draft<'_>, processes: usize) -> Option<(Limits, Threads)> 
     let cpu = count(&values, "cpu_threads").unwrap_or(cores);
     let limits = Limits {
         items: count(&values, "items").unwrap_or((2 * cpu).max(4)),
-        memory_bytes: values
-            .opt_bytes("memory")
-            .unwrap_or(memory.max(MEMORY_MIN_BYTES)),
+        memory_bytes: values.opt_bytes("memory").unwrap_or(memory.max(MIN_BYTES)),
         disk_bytes: values.opt_bytes("disk").unwrap_or(disk),
         item_timeout: values.duration("item_timeout"),
         epoch_rows: count(&values, "epoch_rows").unwrap_or(1),
@@ -77,12 +75,16 @@ fn bounds(draft: &mut Draft<'_>, processes: usize) -> Option<(Limits, Threads)> 
             message,
         ));
     };
-    if limits.memory_bytes < MEMORY_MIN_BYTES {
-        let got = limits.memory_bytes;
-        refuse(
-            "memory",
-            format!("expected 1MB or more, got {got} bytes: no frame would fit"),
-        );
+    for (key, got, what) in [
+        ("memory", limits.memory_bytes, "frame"),
+        ("disk", limits.disk_bytes, "file"),
+    ] {
+        if got < MIN_BYTES && values.opt_bytes(key).is_some() {
+            refuse(
+                key,
+                format!("expected 1MB or more, got {got} bytes: no {what} would fit"),
+            );
+        }
     }
     if limits.item_timeout.is_zero() {
         refuse(

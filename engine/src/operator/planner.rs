@@ -1,6 +1,6 @@
 use serde_json::Value as Json;
 
-use super::{BuildContext, Finding, Operator, OperatorError, Setting};
+use super::{BuildContext, Finding, Operator, OperatorError, Setting, Wish};
 
 /// What the compiler may ask of an operator's stages beside their demands: the key they write, what they cost, and which
 /// part of their work others can have a part in. An operator that answers none of it says [`Planner::NONE`].
@@ -15,6 +15,9 @@ pub struct Planner {
     pub serves_each: bool,
     /// What a stage's work is estimated to cost.
     pub cost: Option<fn(&Setting<'_>) -> Option<Cost>>,
+    /// Bytes of frames that an ordinary item holds at a stage, given what its consumers wish of it: what can be told before
+    /// any item is seen. A run with less than that in `limits.memory` is refused.
+    pub item_bytes: Option<fn(&Setting<'_>, &[Wish]) -> u64>,
     /// How stages over the same inputs do a part of their work together.
     pub common: Option<Common>,
 }
@@ -26,6 +29,7 @@ impl Planner {
         row_key_of_input: None,
         serves_each: false,
         cost: None,
+        item_bytes: None,
         common: None,
     };
 }

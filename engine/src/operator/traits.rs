@@ -157,7 +157,7 @@ impl Default for Pace {
     fn default() -> Self {
         Self {
             rows: 4096,
-            wait: Duration::from_millis(200),
+            wait: Duration::from_millis(50),
         }
     }
 }

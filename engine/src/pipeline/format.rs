@@ -172,7 +172,7 @@ pub const LIMITS: &[ParamSpec] = &[
         "memory",
         ParamType::Bytes,
         Fallback::Absent,
-        "Bytes in flight at once, each process; a quarter of the machine's memory over the processes if not given.",
+        "Bytes of frames in flight at once and of weights on the CPU, each process; a quarter of the machine's memory over the processes if not given.",
     ),
     setting(
         "disk",

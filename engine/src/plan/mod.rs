@@ -105,7 +105,7 @@ pub struct Tap {
 pub struct Limits {
     /// Items in flight at once, each worker.
     pub items: usize,
-    /// Bytes of frames in flight at once, each process.
+    /// Bytes of frames in flight at once and of weights on the CPU, each process.
     pub memory_bytes: u64,
     /// Bytes of the local disk that items may take at once, each process.
     pub disk_bytes: u64,

@@ -68,8 +68,6 @@ impl Plan {
     /// What stages with work in common come to; one entry for each pair of words.
     pub fn shared(&self) -> Vec<Shared> {
         let mut all: Vec<Shared> = Vec::new();
-        let mut common_weights: BTreeMap<(usize, String), u64> = BTreeMap::new();
-        let mut own_weights: BTreeMap<(usize, String), u64> = BTreeMap::new();
         for stage in self.order.iter().map(|index| &self.graph[*index]) {
             let (Some(words), Some(cost)) = (stage.spec.planner.common, stage.cost) else {
                 continue;
@@ -97,25 +95,56 @@ impl Plan {
             sum.flop_alone += flop_alone;
             sum.flop += cost.flop;
             sum.weight_bytes_alone += weight_bytes_alone;
-            let device = stage.placement.device.as_deref().unwrap_or_default();
+        }
+        for (weights, bytes) in self.weights() {
+            let words = |shared: &&mut Shared| (shared.part, shared.pass) == weights.words;
+            if let Some(shared) = all.iter_mut().find(words) {
+                shared.weight_bytes += bytes;
+            }
+        }
+        all
+    }
+
+    /// Bytes of weights in a process that are in the machine's own memory, and so come out of `limits.memory`.
+    pub fn weight_bytes_on_cpu(&self) -> u64 {
+        let weights = self.weights().into_iter();
+        let on_cpu = weights.filter(|(weights, _)| weights.device == "cpu");
+        on_cpu.map(|(_, bytes)| bytes).sum()
+    }
+
+    /// What of `limits.memory` is for the frames of items.
+    pub fn frame_bytes(&self) -> u64 {
+        let weights = self.weight_bytes_on_cpu();
+        self.limits.memory_bytes.saturating_sub(weights)
+    }
+
+    /// The weights that are held in a process, and their bytes.
+    fn weights(&self) -> BTreeMap<Weights<'_>, u64> {
+        let mut all = BTreeMap::new();
+        for stage in self.order.iter().map(|index| &self.graph[*index]) {
+            let (Some(words), Some(cost)) = (stage.spec.planner.common, stage.cost) else {
+                continue;
+            };
+            let weights = |what: String| Weights {
+                words: (words.part, words.pass),
+                device: stage.placement.device.as_deref().unwrap_or_default(),
+                what,
+            };
             let (common, of) = match &stage.common {
                 Some(common) => (common.to_string(), String::new()),
                 None => (format!("only {}", stage.id), stage.id.clone()),
             };
-            common_weights.insert((at, format!("{common} {device}")), cost.common_weight_bytes);
+            all.insert(weights(common), cost.common_weight_bytes);
             let mut own = |params: &Params, cost: Option<Cost>| {
                 let Some(cost) = cost else { return };
                 let bytes = cost.weight_bytes.saturating_sub(cost.common_weight_bytes);
                 let models = models_of(stage.spec, params);
-                own_weights.insert((at, format!("{models} {device} {of}")), bytes);
+                all.insert(weights(format!("of its own {models} {of}")), bytes);
             };
             match stage.parts.as_slice() {
                 [] => own(&stage.params, stage.cost),
                 parts => parts.iter().for_each(|part| own(&part.params, part.cost)),
             }
-        }
-        for ((at, _), bytes) in common_weights.into_iter().chain(own_weights) {
-            all[at].weight_bytes += bytes;
         }
         all
     }
@@ -139,6 +168,16 @@ impl Plan {
             .map(|other| other.id.as_str())
             .collect()
     }
+}
+
+/// Weights that a process holds once.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Weights<'a> {
+    /// The operator's words for what is added and what is done once.
+    words: (&'static str, &'static str),
+    device: &'a str,
+    /// Of the common work, or of one model.
+    what: String,
 }
 
 /// The models that parameters name, as text.

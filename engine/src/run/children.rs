@@ -24,8 +24,9 @@ const AFTERMATH: Duration = Duration::from_millis(500);
 const FAREWELL: Duration = Duration::from_secs(10);
 /// How long a process may take to its first heartbeat: it loads libraries and meets the others.
 const STARTING: Duration = Duration::from_secs(60);
-/// How long a process may be stopped (SIGSTOP) before it counts as dead.
-const STOPPED: Duration = Duration::from_secs(2);
+/// How long a process may be stopped (SIGSTOP) before it counts as dead. Ctrl-Z stops the supervisor as well, so it is not
+/// that; and until then the others go on with what they have.
+const STOPPED: Duration = Duration::from_secs(1);
 /// How much more willingly than others the kernel is to end a member when memory is short.
 const OOM_SCORE: &[u8] = b"500";
 
@@ -264,10 +265,13 @@ impl Watched {
 
 impl Drop for Children<'_> {
     fn drop(&mut self) {
+        // All first, and then the waiting: they take their memory down at the same time.
+        for watched in self.all.iter_mut().filter(|it| it.status.is_none()) {
+            // Fails only when it is gone already.
+            let _ = watched.child.kill();
+        }
         for watched in &mut self.all {
             if watched.status.is_none() {
-                // Fails only when it is gone already.
-                let _ = watched.child.kill();
                 let _ = watched.child.wait();
             }
             scratch::remove_of(self.scratch, watched.child.id());

@@ -1,8 +1,9 @@
 //! The thread that commits rows: every sink publishes them, then the ledger records that.
 //!
 //! Rows come as they are done and are put into parts as large as the sinks like them ([`Pace`]), or as large as they get
-//! while the part before is written. The longer a run has been going the longer a row may wait for its part, up to
-//! [`LONGEST_WAIT`]: a crash then costs about a thousandth of the time already spent at most, and the ledger stays short.
+//! while the part before is written. The longer a run has been going, and the longer a part takes to be written, the longer a
+//! row may wait for its part, up to [`LONGEST_WAIT`]: a crash then costs about a thousandth of the time already spent at
+//! most, the ledger stays short, and a slow disk is not kept busy with small parts.
 //!
 //! A row of several sinks waits until all of them have it, so a part holds the same rows for each.
 //!
@@ -26,6 +27,8 @@ use crate::operator::{Delivered, ErrorKind, OperatorError, Pace, Receipt, Sink};
 
 /// Longest time that a row may wait for its part, for sinks that like them small.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// How many times longer than the writing of the part before the waiting is, at least.
+const REST: u32 = 4;
 /// Longest time that trouble which may pass is waited out.
 const OUTAGE: Duration = Duration::from_secs(600);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -124,6 +127,8 @@ struct Thread {
     waiting: Vec<Vec<Delivered>>,
     /// When the first of them came.
     since: Option<Instant>,
+    /// How long the part before took.
+    took: Duration,
     /// What is committed, by earlier runs too.
     rows: RowSet,
     /// How many rows are committed, by this run alone.
@@ -147,6 +152,7 @@ impl Thread {
             halves: HashMap::new(),
             waiting: its.sinks.iter().map(|_| Vec::new()).collect(),
             since: None,
+            took: Duration::ZERO,
             rows: standing
                 .map(|standing| standing.rows.clone())
                 .unwrap_or_default(),
@@ -218,8 +224,8 @@ impl Thread {
         let wait = match &self.its.ledger {
             None => Duration::ZERO,
             Some(_) => {
-                let grown = (self.started.elapsed() / 1000).min(LONGEST_WAIT);
-                self.pace.wait.max(grown)
+                let grown = (self.started.elapsed() / 1000).max(self.took * REST);
+                self.pace.wait.max(grown.min(LONGEST_WAIT))
             }
         };
         self.since.map(|since| since + wait)
@@ -279,6 +285,7 @@ impl Thread {
         if count == 0 {
             return Ok(());
         }
+        let begun = Instant::now();
         let part: RowSet = self.waiting[0].iter().map(|row| row.sequence).collect();
         let failed = self.waiting[0].iter().filter(|row| row.has_failed());
         let failed = failed.count() as u64;
@@ -293,6 +300,7 @@ impl Thread {
         self.record(part, failed, receipts)?;
         self.parts += 1;
         self.committed += count as u64;
+        self.took = begun.elapsed();
         self.its.gate.commit(count as u64);
         Ok(())
     }

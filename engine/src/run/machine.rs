@@ -39,7 +39,7 @@ impl Machine {
     ) -> Result<Self, RunError> {
         let gate = Arc::new(Gate::new(&plan.limits));
         let services = Arc::new(Services {
-            budget: Budget::memory(plan.limits.memory_bytes, &observer.memory),
+            budget: Budget::memory(plan.frame_bytes(), &observer.memory),
             disk: Arc::clone(disk),
             clock: Arc::default(),
             abort: Arc::default(),

@@ -122,7 +122,11 @@ impl Supervision<'_> {
                 )));
             }
             let pause = pause(vain);
-            tracing::warn!("{told}; {rows} rows are done, going on in {pause:.1?}");
+            let when = match pause.is_zero() {
+                true => "at once".to_owned(),
+                false => format!("in {pause:.1?}"),
+            };
+            tracing::warn!("{told}; {rows} rows are done, going on {when}");
             if !self.wait(pause) || !self.try_suspects(command)? {
                 return Ok(EXIT_STOPPED);
             }
@@ -329,10 +333,13 @@ impl Drop for Down<'_> {
     }
 }
 
-/// The pause before another attempt: short after one that got on, then doubling, shortened at random by up to half so that
+/// The pause before another attempt: none after one that got on, then doubling, shortened at random by up to half so that
 /// several runs that fell over one store do not come back together.
 fn pause(vain: u32) -> Duration {
-    let full = FIRST_PAUSE.saturating_mul(1_u32.checked_shl(vain).unwrap_or(u32::MAX));
+    let Some(doublings) = vain.checked_sub(1) else {
+        return Duration::ZERO;
+    };
+    let full = FIRST_PAUSE.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX));
     let random = RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64;
     full.min(LONGEST_PAUSE).mul_f64(0.5 + random / 2.0)
 }

@@ -82,6 +82,8 @@ static COUNT: OperatorSpec = OperatorSpec {
     demand: Some(count_demand),
     planner: Planner {
         serves_each: true,
+        // Frames of a megabyte.
+        item_bytes: Some(|setting, _| setting.params.int("frames").cast_unsigned() << 20),
         ..Planner::NONE
     },
     ..toy(
@@ -144,8 +146,6 @@ static JUDGE: OperatorSpec = OperatorSpec {
     demand: Some(judge_demand),
     planner: Planner {
         row_key: Some(judge_key),
-        row_key_of_input: None,
-        serves_each: false,
         cost: Some(judge_cost),
         common: Some(Common {
             part: "head",
@@ -153,6 +153,7 @@ static JUDGE: OperatorSpec = OperatorSpec {
             identity: judge_identity,
             build: |_| Err(OperatorError::internal("toys are not built")),
         }),
+        ..Planner::NONE
     },
     ..toy(
         "judge",

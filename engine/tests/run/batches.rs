@@ -27,9 +27,7 @@ fn batches_are_filled_across_windows_and_items() {
     let rows = toy.source(6);
     let score = toy.batched("score", &[rows], &batcher, units);
     toy.tune(score, |stage| stage.placement.concurrency = 1);
-    let result = toy.tell(&[score]);
-    let table = toy.sink(result);
-    toy.run().unwrap();
+    let table = toy.table_of(&[score]);
     let squares: Vec<String> = (0..6).map(|n| (2 * n * n).to_string()).collect();
     assert_eq!(table.column("score"), squares);
     let batches = batcher.batches();
@@ -66,9 +64,7 @@ fn stages_over_one_batcher_have_one_line_and_shapes_stay_apart() {
     for stage in [one, two] {
         toy.tune(stage, |stage| stage.placement.concurrency = 1);
     }
-    let result = toy.tell(&[one, two]);
-    let table = toy.sink(result);
-    toy.run().unwrap();
+    let table = toy.table_of(&[one, two]);
     let answers =
         |more: i64| -> Vec<String> { (0..20).map(|n| (4 * (n + more)).to_string()).collect() };
     assert_eq!(table.column("one"), answers(0));
@@ -122,9 +118,7 @@ fn no_room_even_for_one_is_the_items_error() {
     let rows = toy.source(5);
     let score = toy.batched("score", &[rows], &batcher, |number| Ok(vec![(0, number)]));
     toy.tune(score, |stage| stage.retry.attempts = 2);
-    let result = toy.tell(&[score]);
-    let table = toy.sink(result);
-    toy.run().unwrap();
+    let table = toy.table_of(&[score]);
     assert_eq!(
         table.column("score"),
         [
@@ -156,9 +150,7 @@ fn what_is_bad_in_a_batch_fails_alone() {
         7 => Ok(Vec::new()),
         _ => Ok(vec![(0, number)]),
     });
-    let result = toy.tell(&[score]);
-    let table = toy.sink(result);
-    toy.run().unwrap();
+    let table = toy.table_of(&[score]);
     let mut cells = table.column("score");
     let panicked = cells.remove(5);
     assert!(
@@ -194,9 +186,7 @@ fn a_batch_that_never_comes_back_fails_its_items_and_no_others() {
         stage.placement.concurrency = 2;
         stage.timeout = Duration::from_millis(200);
     });
-    let result = toy.tell(&[score]);
-    let table = toy.sink(result);
-    toy.run().unwrap();
+    let table = toy.table_of(&[score]);
     let cells = table.column("score");
     assert!(
         cells[0].starts_with("failed: score Timeout did not answer within 200ms"),
@@ -220,9 +210,7 @@ fn an_item_that_cannot_get_an_instance_fails_when_it_is_first_in_line() {
         stage.placement.concurrency = 1;
         stage.placement.acquire_timeout = Duration::from_millis(300);
     });
-    let result = toy.tell(&[score]);
-    let table = toy.sink(result);
-    toy.run().unwrap();
+    let table = toy.table_of(&[score]);
     let cells = table.column("score");
     assert_eq!(cells[0], "0");
     assert!(

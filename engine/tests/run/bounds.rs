@@ -24,9 +24,7 @@ fn credits_bound_the_items_in_flight() {
         }
     });
     toy.tune(enter, |stage| stage.placement.concurrency = 100);
-    let result = toy.tell(&[enter]);
-    let table = toy.sink(result);
-    toy.run().unwrap();
+    let table = toy.table_of(&[enter]);
     assert_eq!(table.rows().len(), 60);
     assert_eq!(
         crowd.most(),
@@ -94,9 +92,7 @@ fn a_slow_item_holds_nothing_up() {
         seen.fetch_add(1, Ordering::SeqCst);
         Ok(Outcome::value(1_i64))
     });
-    let result = toy.tell(&[work]);
-    let table = toy.sink(result);
-    toy.run().unwrap();
+    let table = toy.table_of(&[work]);
     assert_eq!(table.column("work"), ["1"; 100]);
 }
 
@@ -112,9 +108,7 @@ fn device_places_are_waited_for_so_long() {
         stage.placement.concurrency = 1;
         stage.placement.acquire_timeout = Duration::from_millis(300);
     });
-    let result = toy.tell(&[score]);
-    let table = toy.sink(result);
-    toy.run().unwrap();
+    let table = toy.table_of(&[score]);
     let cells = table.column("score");
     assert_eq!(cells[0], "1");
     assert_eq!(
@@ -135,9 +129,7 @@ fn waiting_in_line_is_not_waiting_for_an_instance() {
         stage.placement.concurrency = 1;
         stage.placement.acquire_timeout = Duration::from_millis(400);
     });
-    let result = toy.tell(&[score]);
-    let table = toy.sink(result);
-    toy.run().unwrap();
+    let table = toy.table_of(&[score]);
     // The last one was 700 ms in line, and the instance was never busy with one call for longer than 100.
     assert_eq!(table.column("score"), ["1"; 8]);
 }
@@ -229,9 +221,7 @@ fn what_never_fits_fails_with_the_numbers() {
     let one = |_: &_, _: &[_]| Ok(Outcome::value(1_i64));
     let decode = toy.sized("decode", &[rows], big, one);
     let again = toy.sized("again", &[decode], |call| Ok(call.item.sequence * 30), one);
-    let result = toy.tell(&[again]);
-    let table = toy.sink(result);
-    toy.run().unwrap();
+    let table = toy.table_of(&[again]);
     assert_eq!(
         table.column("again"),
         [
@@ -297,9 +287,7 @@ fn memory_of_a_call_that_never_comes_back_is_not_hoped_for() {
         },
     );
     toy.tune(decode, |stage| stage.timeout = Duration::from_millis(50));
-    let result = toy.tell(&[decode]);
-    let table = toy.sink(result);
-    toy.run().unwrap();
+    let table = toy.table_of(&[decode]);
     let cells = table.column("decode");
     assert!(
         cells[0].starts_with("failed: decode Timeout"),
@@ -329,9 +317,7 @@ fn waiting_for_memory_ends_with_the_items_time() {
         sleep(250);
         Ok(Outcome::value(1_i64))
     });
-    let result = toy.tell(&[slow]);
-    let table = toy.sink(result);
-    toy.run().unwrap();
+    let table = toy.table_of(&[slow]);
     let cells = table.column("slow");
     let waited = |cell: &&String| {
         cell.contains("Exhausted the item's time (`limits.item_timeout`) was up while it waited for 80 bytes of memory")
@@ -425,9 +411,7 @@ fn rows_that_are_not_committed_are_bounded() {
         }
     });
     toy.tune(work, |stage| stage.placement.concurrency = 100);
-    let result = toy.tell(&[work]);
-    let table = toy.sink(result);
-    toy.run().unwrap();
+    let table = toy.table_of(&[work]);
     assert_eq!(table.column("work"), ["1"; 40]);
 }
 
@@ -450,9 +434,7 @@ fn neither_slow_input_nor_a_slow_item_keeps_others_from_being_committed() {
         }
         Ok(Outcome::value(1_i64))
     });
-    let result = toy.tell(&[work]);
-    let table = toy.sink(result);
-    toy.run().unwrap();
+    let table = toy.table_of(&[work]);
     let commits = table.commits();
     assert_eq!(commits.last().unwrap(), &[0]);
     let before = &commits[..commits.len() - 1];

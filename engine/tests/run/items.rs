@@ -67,9 +67,7 @@ fn branches_meet_in_port_order() {
             number(&inputs[0])? - 2 * number(&inputs[1])? + number(&inputs[2])?,
         ))
     });
-    let result = toy.tell(&[less, rows]);
-    let table = toy.sink(result);
-    toy.run().unwrap();
+    let table = toy.table_of(&[less, rows]);
     let expected: Vec<_> = (0..50)
         .map(|n| (n * 10 - 2 * (n + 1) + n).to_string())
         .collect();
@@ -125,9 +123,7 @@ fn the_first_failure_in_port_order_is_passed_on() {
     });
     let two = toy.cpu("two", &[rows], |_, _| Err(bad("quick trouble")));
     let both = toy.cpu("both", &[one, two], |_, _| Ok(Outcome::value(0_i64)));
-    let result = toy.tell(&[both]);
-    let table = toy.sink(result);
-    toy.run().unwrap();
+    let table = toy.table_of(&[both]);
     assert_eq!(
         table.column("both"),
         ["failed: one BadInput slow trouble after 1"]
@@ -150,9 +146,7 @@ fn a_bad_row_is_a_failed_row() {
         })
     });
     let one = toy.add_one("one", rows);
-    let result = toy.tell(&[one]);
-    let table = toy.sink(result);
-    toy.run().unwrap();
+    let table = toy.table_of(&[one]);
     assert_eq!(
         table.column("one"),
         ["1", "failed: rows BadInput no column `n` after 1", "3"]
@@ -262,9 +256,7 @@ fn a_call_that_watches_its_deadline_fails_in_its_own_words() {
         Err(OperatorError::new(ErrorKind::Timeout, "stopped at frame 7"))
     });
     toy.tune(decode, |stage| stage.timeout = Duration::from_millis(50));
-    let result = toy.tell(&[decode]);
-    let table = toy.sink(result);
-    toy.run().unwrap();
+    let table = toy.table_of(&[decode]);
     assert_eq!(
         table.column("decode"),
         ["failed: decode Timeout stopped at frame 7 after 1", "1"]
@@ -317,9 +309,7 @@ fn an_item_has_a_time_of_its_own_and_is_gathered_all_the_same() {
         Ok(Outcome::value(2_i64))
     });
     let after = toy.add_one("after", late);
-    let result = toy.tell(&[slow, after]);
-    let table = toy.sink(result);
-    toy.run().unwrap();
+    let table = toy.table_of(&[slow, after]);
     assert_eq!(
         table.column("slow"),
         [
@@ -360,9 +350,7 @@ fn panics_become_rows() {
         },
         |_, _| Ok(Outcome::value(1_i64)),
     );
-    let result = toy.tell(&[cpu, early, io, sized]);
-    let table = toy.sink(result);
-    toy.run().unwrap();
+    let table = toy.table_of(&[cpu, early, io, sized]);
     let failed = |column: &str, row: usize, what: &str| {
         let cell = &table.column(column)[row];
         let start = format!("failed: {column} Internal panicked: {what} (");

@@ -6,19 +6,25 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clipsieve_engine::operator::{
-    Answer, AsyncTransform, BatchError, Batched, Batcher, BuildContext, Call, Common, Deadline,
-    Delivered, Document, Executor, Gather, Item, Models, Operator, OperatorError, OperatorSpec,
-    Outcome, ParamValue, Params, Placement, Planner, PortKind, Ports, Receipt, Row, Signature,
-    Sink, Source, SourceRow, Stores, Transform, Unit, Value,
+    Answer, Batcher, BuildContext, Call, Common, Document, Executor, Item, Models, Operator,
+    OperatorError, OperatorSpec, Outcome, ParamValue, Params, Placement, Planner, PortKind, Ports,
+    Row, Signature, SourceRow, Stores, Value,
 };
 use clipsieve_engine::plan::{Limits, Part, Plan, Retry, Stage, StageIndex, Tap, Threads};
 use clipsieve_engine::run::{RunError, RunOptions, RunReport, run};
 use futures::future::BoxFuture;
 use petgraph::graph::DiGraph;
 use serde_json::json;
+
+mod table;
+mod work;
+
+pub use table::Table;
+pub use work::{Rows, ToyBatcher};
+use work::{ToyAsync, ToyBatched, ToyGather, ToySource, ToyTransform, transform};
 
 pub type Result<T> = std::result::Result<T, OperatorError>;
 type Maker = Box<dyn Fn(&BuildContext<'_>) -> Result<Operator> + Send + Sync>;
@@ -351,6 +357,14 @@ impl Toy {
         table
     }
 
+    /// Runs the plan with a table of what these stages answered.
+    pub fn table_of(&mut self, stages: &[StageIndex]) -> Table {
+        let result = self.tell(stages);
+        let table = self.sink(result);
+        self.run().unwrap();
+        table
+    }
+
     pub fn run(&self) -> std::result::Result<RunReport, RunError> {
         run(&self.plan, RunOptions::default())
     }
@@ -403,239 +417,6 @@ pub fn tell(item: &Item, answers: &[(String, Answer)]) -> Document {
         row.0.insert(id.clone(), words(answer).into());
     }
     Document { row, failed }
-}
-
-fn transform(
-    work: impl Fn(&Call, &[Value]) -> Result<Outcome> + Send + Sync + 'static,
-) -> Operator {
-    Operator::Transform(Box::new(ToyTransform {
-        warm_up: Box::new(|| Ok(())),
-        bytes: Box::new(|_| Ok(0)),
-        work: Box::new(work),
-    }))
-}
-
-pub type Rows = Box<dyn FnMut() -> Result<Option<SourceRow>> + Send>;
-struct ToySource(Rows);
-
-impl Source for ToySource {
-    fn next_row(&mut self) -> Result<Option<SourceRow>> {
-        (self.0)()
-    }
-}
-
-type Work = Box<dyn Fn(&Call, &[Value]) -> Result<Outcome> + Send + Sync>;
-type Measure = Box<dyn Fn(&Call) -> Result<u64> + Send + Sync>;
-
-struct ToyTransform {
-    warm_up: Box<dyn Fn() -> Result<()> + Send + Sync>,
-    bytes: Measure,
-    work: Work,
-}
-
-impl Transform for ToyTransform {
-    fn warm_up(&self) -> Result<()> {
-        (self.warm_up)()
-    }
-
-    fn footprint_bytes(&self, call: &Call, _: &[Value]) -> Result<u64> {
-        (self.bytes)(call)
-    }
-
-    fn apply(&self, call: &Call, inputs: &[Value]) -> Result<Outcome> {
-        (self.work)(call, inputs)
-    }
-}
-
-struct ToyBatched<F>(F);
-
-impl<F> Batched for ToyBatched<F>
-where
-    F: Fn(i64) -> Result<Vec<(u64, i64)>> + Send + Sync,
-{
-    fn cut(&self, _: &Call, inputs: &[Value]) -> Result<Vec<Unit>> {
-        let units = (self.0)(number(&inputs[0])?)?;
-        let unit = |(shape, work)| Unit {
-            shape,
-            work: Value::new::<i64>(work),
-        };
-        Ok(units.into_iter().map(unit).collect())
-    }
-
-    fn join(&self, _: &Call, _: &[Value], answers: Vec<Value>) -> Result<Outcome> {
-        let answers = answers.iter().map(number);
-        answers.sum::<Result<i64>>().map(Outcome::value)
-    }
-}
-
-type RunBatch = Box<dyn Fn(&[i64]) -> std::result::Result<(), BatchError> + Send + Sync>;
-
-/// Doubles the numbers of a batch, and keeps a list of the batches.
-pub struct ToyBatcher {
-    pub batch: usize,
-    pub max_wait: Duration,
-    pub batches: Mutex<Vec<Vec<i64>>>,
-    pub run: RunBatch,
-}
-
-impl ToyBatcher {
-    pub fn new(
-        batch: usize,
-        run: impl Fn(&[i64]) -> std::result::Result<(), BatchError> + Send + Sync + 'static,
-    ) -> Self {
-        Self {
-            batch,
-            max_wait: Duration::ZERO,
-            batches: Mutex::default(),
-            run: Box::new(run),
-        }
-    }
-
-    pub fn batches(&self) -> Vec<Vec<i64>> {
-        self.batches.lock().unwrap().clone()
-    }
-}
-
-impl Batcher for ToyBatcher {
-    fn batch(&self) -> usize {
-        self.batch
-    }
-
-    fn max_wait(&self) -> Duration {
-        self.max_wait
-    }
-
-    fn run(&self, units: &[Value], _: &Deadline) -> std::result::Result<Vec<Value>, BatchError> {
-        let numbers = units.iter().map(number).collect::<Result<Vec<_>>>()?;
-        self.batches.lock().unwrap().push(numbers.clone());
-        (self.run)(&numbers)?;
-        Ok(numbers
-            .iter()
-            .map(|number| Value::new(2 * number))
-            .collect())
-    }
-}
-
-struct ToyAsync<F>(F);
-
-impl<F> AsyncTransform for ToyAsync<F>
-where
-    F: Fn(Call, Vec<Value>) -> BoxFuture<'static, Result<Outcome>> + Send + Sync,
-{
-    fn apply<'a>(&'a self, call: &'a Call, inputs: &'a [Value]) -> BoxFuture<'a, Result<Outcome>> {
-        (self.0)(call.clone(), inputs.to_vec())
-    }
-}
-
-struct ToyGather<F>(F);
-
-impl<F> Gather for ToyGather<F>
-where
-    F: Fn(&Item, &[(String, Answer)]) -> Result<Value> + Send + Sync,
-{
-    fn gather(&self, item: &Item, answers: &[(String, Answer)]) -> Result<Value> {
-        (self.0)(item, answers)
-    }
-}
-
-/// A sink that keeps what it is given.
-#[derive(Clone, Default)]
-pub struct Table(Arc<Mutex<Kept>>);
-
-#[derive(Default)]
-struct Kept {
-    commits: Vec<Vec<Delivered>>,
-    times: Vec<Instant>,
-    finished: bool,
-    fail_commit: Option<usize>,
-}
-
-impl Table {
-    pub fn clear(&self) {
-        *self.0.lock().unwrap() = Kept::default();
-    }
-
-    /// Makes the commit of this number fail.
-    pub fn fail_commit(&self, number: usize) {
-        self.0.lock().unwrap().fail_commit = Some(number);
-    }
-
-    pub fn finished(&self) -> bool {
-        self.0.lock().unwrap().finished
-    }
-
-    /// The sequences of each commit.
-    pub fn commits(&self) -> Vec<Vec<u64>> {
-        let kept = self.0.lock().unwrap();
-        let sequences = |rows: &Vec<Delivered>| rows.iter().map(|row| row.sequence).collect();
-        kept.commits.iter().map(sequences).collect()
-    }
-
-    /// When each commit came.
-    pub fn times(&self) -> Vec<Instant> {
-        self.0.lock().unwrap().times.clone()
-    }
-
-    /// All rows in the order of the input, as text.
-    pub fn rows(&self) -> Vec<String> {
-        self.sorted().iter().map(text).collect()
-    }
-
-    fn sorted(&self) -> Vec<Delivered> {
-        let mut rows = self.0.lock().unwrap().commits.concat();
-        rows.sort_by_key(|row| row.sequence);
-        rows
-    }
-
-    /// One column of all rows, in the order of the input.
-    pub fn column(&self, name: &str) -> Vec<String> {
-        let cell = |row: &Delivered| match &row.result {
-            Ok(document) => document.row.text(name).unwrap().to_owned(),
-            Err((_, failure)) => format!(
-                "failed: {} {:?} {}",
-                failure.stage, failure.kind, failure.error
-            ),
-        };
-        self.sorted().iter().map(cell).collect()
-    }
-}
-
-pub fn text(row: &Delivered) -> String {
-    match &row.result {
-        Ok(document) => {
-            let mark = if document.failed { "failed" } else { "good" };
-            format!(
-                "{} {mark} {}",
-                row.sequence,
-                serde_json::to_string(&document.row.0).unwrap()
-            )
-        }
-        Err((_, failure)) => format!("{} broken {failure:?}", row.sequence),
-    }
-}
-
-impl Sink for Table {
-    fn resume(&mut self, _receipts: &[Receipt]) -> Result<()> {
-        Ok(())
-    }
-
-    fn publish(&mut self, part: u64, rows: &[Delivered]) -> Result<Receipt> {
-        let mut kept = self.0.lock().unwrap();
-        if kept.fail_commit == Some(kept.commits.len()) {
-            return Err(OperatorError::config("the disk is full"));
-        }
-        assert_eq!(part, kept.commits.len() as u64);
-        kept.commits.push(rows.to_vec());
-        kept.times.push(Instant::now());
-        Ok(json!(part))
-    }
-
-    fn finish(&mut self, receipts: &[Receipt]) -> Result<String> {
-        let mut kept = self.0.lock().unwrap();
-        assert_eq!(receipts.len(), kept.commits.len());
-        kept.finished = true;
-        Ok("here".to_owned())
-    }
 }
 
 /// Counts how many are inside at once, and the most that ever were.

@@ -90,9 +90,13 @@ fn bounds(plan: &Plan) -> Vec<(&'static str, String)> {
         (
             "bytes in flight",
             format!(
-                "{} a process, {} in all",
+                "{} a process, {} in all{}",
                 format_bytes(limits.memory_bytes),
-                format_bytes(all_bytes)
+                format_bytes(all_bytes),
+                match plan.weight_bytes_on_cpu() {
+                    0 => String::new(),
+                    bytes => format!(", {} of them weights on the CPU", about_bytes(bytes)),
+                }
             ),
         ),
         (
