@@ -59,7 +59,7 @@ fn serve(
             }
             buffer.extend_from_slice(&piece[..read]);
         }
-        let is_head = buffer.starts_with(b"HEAD");
+        let request = String::from_utf8_lossy(&buffer).to_ascii_lowercase();
         buffer.clear();
         if is_away.load(Ordering::SeqCst) {
             // One is told, and the next is hung up on.
@@ -69,13 +69,29 @@ fn serve(
             socket.write_all(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")?;
             continue;
         }
+        let range = request
+            .lines()
+            .find_map(|line| line.strip_prefix("range: bytes="))
+            .and_then(|range| range.trim().split_once('-'));
+        let (status, part) = match range {
+            None => ("200 OK".to_owned(), body),
+            Some((from, to)) => {
+                let from = from.parse().unwrap_or(0).min(body.len());
+                let last = to.parse().unwrap_or(usize::MAX).min(body.len() - 1);
+                let told = format!(
+                    "206 Partial Content\r\nContent-Range: bytes {from}-{last}/{}",
+                    body.len()
+                );
+                (told, &body[from..=last])
+            }
+        };
         let head = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nETag: \"1\"\r\nContent-Length: {}\r\n\r\n",
-            body.len()
+            "HTTP/1.1 {status}\r\nETag: \"1\"\r\nAccept-Ranges: bytes\r\nContent-Length: {}\r\n\r\n",
+            part.len()
         );
         socket.write_all(head.as_bytes())?;
-        if !is_head {
-            socket.write_all(body)?;
+        if !request.starts_with("head") {
+            socket.write_all(part)?;
         }
     }
 }
