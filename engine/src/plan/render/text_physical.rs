@@ -64,7 +64,7 @@ fn bounds(plan: &Plan) -> Vec<(&'static str, String)> {
     let (limits, threads) = (&plan.limits, &plan.threads);
     let workers = plan.processes * plan.workers;
     let all_bytes = limits.memory_bytes.saturating_mul(plan.processes as u64);
-    vec![
+    let mut bounds = vec![
         (
             "processes",
             match plan.processes {
@@ -90,13 +90,9 @@ fn bounds(plan: &Plan) -> Vec<(&'static str, String)> {
         (
             "bytes in flight",
             format!(
-                "{} a process, {} in all{}",
+                "{} a process, {} in all",
                 format_bytes(limits.memory_bytes),
-                format_bytes(all_bytes),
-                match plan.weight_bytes_on_cpu() {
-                    0 => String::new(),
-                    bytes => format!(", {} of them weights on the CPU", about_bytes(bytes)),
-                }
+                format_bytes(all_bytes)
             ),
         ),
         (
@@ -115,7 +111,20 @@ fn bounds(plan: &Plan) -> Vec<(&'static str, String)> {
             ),
         ),
         ("item timeout", format_duration(limits.item_timeout)),
-    ]
+    ];
+    let weights = plan.weight_bytes_on_cpu();
+    if weights > 0 {
+        let behind = |(name, _): &(&str, String)| *name == "bytes in flight";
+        let place = bounds.iter().position(behind).map_or(0, |place| place + 1);
+        bounds.insert(
+            place,
+            (
+                "of them",
+                format!("{} of weights on the CPU", about_bytes(weights)),
+            ),
+        );
+    }
+    bounds
 }
 
 const WIDTHS: [usize; 5] = [7, 5, 7, 8, 8];
