@@ -54,8 +54,7 @@ pub(crate) fn tunnel(
         "GET" if has("downloadid") => {
             let id = request.get("downloadid").unwrap_or_default();
             let session = state.downloads.get(id);
-            if !session.is_some_and(|session| (&session.table, &session.partition) == (&key, &spec))
-            {
+            if session.is_none_or(|session| (&session.table, &session.partition) != (&key, &spec)) {
                 return Err(no_session("NoSuchDownload"));
             }
             match has("data") {
