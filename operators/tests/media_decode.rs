@@ -544,7 +544,10 @@ fn an_mp4_that_leads_to_other_files_is_refused() {
         let mut changed = 0;
         for at in urls {
             let mut bytes = clip.clone();
-            assert_eq!(bytes[at + 4..at + 8], [0, 0, 0, 1], "{fixture_name}");
+            // QuickTime's handler of data is called `url ` too.
+            if bytes[at + 4..at + 8] != [0, 0, 0, 1] {
+                continue;
+            }
             bytes[at + 7] = 0;
             std::fs::write(&path, &bytes).unwrap();
             let error = decode(&path, None, &[whole(1, Fit::Native)], &never).unwrap_err();
