@@ -62,6 +62,12 @@ struct Material {
     /// Folder of footage; may be given several times
     #[arg(long)]
     footage: Vec<PathBuf>,
+    /// Folder of photographs to validate with, and nothing else: then all of `--photos` is trained on
+    #[arg(long)]
+    val_photos: Vec<PathBuf>,
+    /// Folder of footage to validate with, and nothing else: then all of `--footage` is trained on
+    #[arg(long)]
+    val_footage: Vec<PathBuf>,
     /// Folder of fonts
     #[arg(long, default_value = "/usr/share/fonts")]
     fonts: PathBuf,
@@ -73,8 +79,13 @@ struct Material {
 impl Material {
     fn sources(&self, split: Split) -> Result<Sources, Error> {
         let say = |what: String| eprintln!("{what}");
-        let mut sources =
-            Sources::load(&self.photos, &self.footage, Some((self.seed, split)), &say)?;
+        let apart = !self.val_photos.is_empty() || !self.val_footage.is_empty();
+        let (photos, footage) = match split {
+            Split::Val if apart => (&self.val_photos, &self.val_footage),
+            _ => (&self.photos, &self.footage),
+        };
+        let share = (!apart).then_some((self.seed, split));
+        let mut sources = Sources::load(photos, footage, share, &say)?;
         samples::without_bars(&mut sources);
         Ok(sources)
     }
