@@ -68,11 +68,11 @@ static COLOURFUL: OperatorSpec = OperatorSpec {
 };
 
 /// The operators that pages use. A model folder that a page names for the reader is replaced by a fixture: one with
-/// `detector` in its name by the detector, any other by the classifier.
+/// `detector` or `regions` in its name by the detector, any other by the classifier.
 fn registry() -> Registry {
     let mut registry = clipsieve_operators::registry().with(&COLOURFUL);
     registry.checks.model = |address, stores| {
-        let is_detector = address.contains("detector");
+        let is_detector = address.contains("detector") || address.contains("regions");
         let fixture = if is_detector {
             "yolov8n"
         } else {

@@ -208,7 +208,10 @@ fn regions_finds_the_bars_and_the_crop_is_a_clean_video() {
     // Where samplers follow, their pass encodes the crop: the row and the file are the same, if the same backend looks.
     let stock = std::fs::read_to_string(repository("pipelines/video-quality.yaml")).expect("text");
     let detector = ", with: { backends: [signals, yolo], model: regions }";
-    assert!(stock.contains(detector), "the stock pipeline has a detector");
+    assert!(
+        stock.contains(detector),
+        "the stock pipeline has a detector"
+    );
     let pixels_only = out.path().join("video-quality.yaml");
     std::fs::write(&pixels_only, stock.replace(detector, "")).expect("a file");
     let (along, along_crops) = run(&pixels_only, input.path(), "along");
