@@ -34,7 +34,8 @@ fn write_run(folder: &Path) {
         row("a", 0.9, [0.1, 0.8], bar, cut),
         row("b", 0.8, [0.2, 0.1], json!([]), uncut.clone()),
         row("c", 0.3, [0.3, 0.2], json!([]), uncut.clone()),
-        row("unlabelled", 0.3, [0.3, 0.2], json!([]), uncut),
+        row("d", 0.3, [0.3, 0.2], json!([]), uncut.clone()),
+        row("e", 0.3, [0.3, 0.2], json!([]), uncut),
     ];
     rows.push(json!({
         "video_id": "broken", "video_oss_url": "file:///v/broken.mp4", "info": {},
@@ -58,6 +59,8 @@ fn write_run(folder: &Path) {
                "boxes": [{"class": "border", "box": [0, 0, 1, 0.1]}, {"class": "logo", "box": [0.8, 0.8, 0.9, 0.9]}],
                "safe_crop": [0, 0.1, 0.8, 1]}),
         json!({"file": "b.mp4", "task": "regions", "boxes": []}),
+        json!({"file": "c.mp4", "task": "regions", "boxes": [{"class": "watermark", "box": [0, 0, 1, 1]}]}),
+        json!({"file": "d.mp4", "task": "regions", "boxes": [{"class": "border", "box": [0, 0, 0.2, 1]}]}),
     ];
     std::fs::write(folder.join("labels.jsonl"), lines(&labels)).expect("labels");
 }
@@ -101,14 +104,19 @@ fn the_report_says_what_can_be_counted_by_hand() {
     assert_eq!(report["unanswered"], json!(["beauty"]));
 
     let regions = &report["regions"];
-    assert_eq!(regions["classes"]["border"]["recall"], 1.0);
+    assert_eq!(regions["classes"]["border"]["recall"], 0.5);
     assert_eq!(regions["classes"]["logo"]["recall"], 0.0);
-    assert_eq!(regions["all"]["recall"], 0.5);
+    assert_eq!(regions["all"]["recall"], 0.25);
     assert_eq!(regions["all"]["precision"], 1.0);
-    // 0.9 of the frame was kept, 0.72 is clean, all of it within; and of the clean video everything.
+    // 0.9 of the frame was kept, 0.72 is clean, all of it within; of the clean video, and of the one that has no clean
+    // part, everything; of the last everything where 0.8 is clean.
     let iou = regions["crop"]["mean_iou"].as_f64().expect("a number");
-    assert!((iou - (0.8 + 1.0) / 2.0).abs() < 1e-9, "{iou}");
+    assert!((iou - (0.8 + 1.0 + 1.0 + 0.8) / 4.0).abs() < 1e-9, "{iou}");
     assert_eq!(regions["crop"]["still_holding_a_region"], json!(["a"]));
+    assert_eq!(regions["crop"]["share_still_holding"], 1.0);
+    assert_eq!(regions["crop"]["not_cropped_but_could_be"], json!(["d"]));
+    assert_eq!(regions["crop"]["share_not_cropped"], 0.5);
+    assert_eq!(regions["crop"]["no_clean_rectangle"], 1);
     assert_eq!(regions["crop"]["clean_but_cropped"], json!([]));
 
     let out = &report["left_out"];
@@ -117,7 +125,7 @@ fn the_report_says_what_can_be_counted_by_hand() {
         out["repeated_labels"],
         json!(["c (line 4): `vfx` as on line 3"])
     );
-    assert_eq!(out["rows_without_label"], json!(["unlabelled"]));
+    assert_eq!(out["rows_without_label"], json!(["e"]));
     assert_eq!(out["failed_rows"][0]["file"], "broken");
 }
 
@@ -149,6 +157,8 @@ fn the_text_fits_eighty_columns_and_leaves_nothing_out() {
         "beauty",
         "rows without a label: 1",
         "still hold a region    1 of 1 (100.0 %)",
+        "missed                 1 of 2 (50.0 %)",
+        "no room for a crop     1",
     ] {
         assert!(text.contains(told), "`{told}` is missing in:\n{text}");
     }

@@ -9,6 +9,10 @@ mod toy;
 use clipsieve_engine::operator::Outcome;
 use toy::Toy;
 
+/// The program's own.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let number =

@@ -100,6 +100,11 @@ impl Detector {
         self.sizes.letterbox(width_px, height_px)
     }
 
+    /// Whether it is to see the mean of a video's frames, too; see [`Yolov8Config::mean_frame`](crate::yolov8::Yolov8Config).
+    pub fn mean_frame(&self) -> bool {
+        self.sizes.mean_frame
+    }
+
     /// The device it runs on.
     pub fn device(&self) -> &Device {
         &self.device

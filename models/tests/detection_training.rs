@@ -42,8 +42,8 @@ fn toy(index: usize) -> (Array3<u8>, Vec<Target>) {
     (frame, vec![Target { class, box_px }])
 }
 
-fn trainer(folder: &std::path::Path, seed: u64) -> DetectionTrainer {
-    let recipe = Recipe {
+fn recipe() -> Recipe {
+    Recipe {
         schedule: Schedule {
             steps: 260,
             warm_up: 10,
@@ -54,9 +54,12 @@ fn trainer(folder: &std::path::Path, seed: u64) -> DetectionTrainer {
         max_norm: 10.0,
         average_kept: 0.9,
         factors: &[],
-    };
+    }
+}
+
+fn trainer(folder: &std::path::Path, seed: u64) -> DetectionTrainer {
     let place = (&Device::cpu(), Precision::F32);
-    DetectionTrainer::new(config(folder), place, recipe, seed).expect("a trainer")
+    DetectionTrainer::new(config(folder), place, recipe(), seed).expect("a trainer")
 }
 
 #[test]
@@ -99,6 +102,24 @@ fn a_toy_set_is_learnt_and_the_export_says_the_same() {
     );
     assert_close(&theirs.narrow(1, 4, 2), &mine.narrow(1, 4, 2), 5e-3);
     assert_close(&theirs.narrow(1, 0, 4), &mine.narrow(1, 0, 4), 0.5);
+
+    // Another run starts where this one is, though its batch norms were folded away.
+    let mut from_here = self::trainer(folder.path(), 5);
+    from_here.start_from(&loaded, &frames).expect("started");
+    let started = from_here.detector().expect("a detector");
+    let raw = started.raw(&image).expect("raw");
+    assert_close(&raw, &loaded.raw(&image).expect("raw"), 1e-2);
+    let other = json!({"model_type": "yolov8", "scale": "t", "names": ["other"], "size": SIDE});
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    std::fs::write(elsewhere.path().join("config.json"), other.to_string()).expect("written");
+    let recipe = recipe();
+    let config = ModelConfig::read(elsewhere.path()).expect("a configuration");
+    let place = (&Device::cpu(), Precision::F32);
+    let mut other = DetectionTrainer::new(config, place, recipe, 1).expect("a trainer");
+    let refused = other
+        .start_from(&loaded, &frames)
+        .expect_err("other classes");
+    assert!(refused.to_string().contains("square, bar"), "{refused}");
 
     // A run that was cut off goes on where it was.
     let checkpoint = folder.path().join("checkpoint.safetensors");

@@ -7,15 +7,16 @@ use clipsieve_engine::operator::{
     BuildContext, Call, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec,
     Outcome, ParamSpec, ParamType, Planner, Ports, Setting, Signature, Transform, Value,
 };
-use clipsieve_models::{Detector, Pool, set_threads};
+use clipsieve_models::{Detection, Detector, Pool, set_threads};
 use ndarray::{Array3, ArrayView3};
 
 use crate::kinds::{REGIONS, Region, Regions, VIDEO, Video};
 use crate::media::{DecodeOptions, Fit, Frame, Request, Span, decode_with, footprint_bytes};
 use crate::model_files::{self, PRECISION_PARAM};
 use crate::regions::signals;
+use crate::regions::standing::{self, Mean};
 use crate::regions::tracks::{FrameBox, track};
-use crate::regions::union::union;
+use crate::regions::union::{Scores, union};
 use crate::videos::{SEEK_PARAM, decode_options, interrupt_of};
 
 /// Frames that go through the detector together.
@@ -157,7 +158,7 @@ struct DetectRegions {
 }
 
 impl DetectRegions {
-    /// Boxes in each frame, in pixels of the frame.
+    /// What the model sees persist in the frames, in pixels of the frame.
     fn detect(
         &self,
         call: &Call,
@@ -174,7 +175,16 @@ impl DetectRegions {
         let letterbox = detector
             .letterbox(width, height)
             .map_err(model_files::model_error)?;
+        let named = |found: Vec<Detection>| -> Vec<FrameBox> {
+            let named = found.into_iter().map(|detection| FrameBox {
+                class: detector.labels()[detection.class].clone(),
+                rect: letterbox.unmap(detection.box_px),
+                score: detection.score,
+            });
+            named.collect()
+        };
         let mut boxes: Vec<Vec<FrameBox>> = Vec::with_capacity(frames.len());
+        let mut mean = Mean::default();
         for batch in frames.chunks(BATCH) {
             model_files::check_deadline(call)?;
             // A frame that repeats the one before it, as in a short video, is not looked at again.
@@ -184,6 +194,9 @@ impl DetectRegions {
                 .map(|index| letterbox.apply(batch[index].view()))
                 .collect::<Result<Vec<_>, _>>()
                 .map_err(model_files::model_error)?;
+            if detector.mean_frame() {
+                fitted.iter().for_each(|frame| mean.add(frame));
+            }
             let views: Vec<ArrayView3<'_, u8>> = fitted.iter().map(Array3::view).collect();
             let mut found = detector
                 .detect(&views)
@@ -193,18 +206,20 @@ impl DetectRegions {
                 let seen = if repeats(index) {
                     boxes.last().cloned().unwrap_or_default()
                 } else {
-                    let found = found.next().unwrap_or_default();
-                    let seen = found.into_iter().map(|detection| FrameBox {
-                        class: detector.labels()[detection.class].clone(),
-                        rect: letterbox.unmap(detection.box_px),
-                        score: detection.score,
-                    });
-                    seen.collect()
+                    named(found.next().unwrap_or_default())
                 };
                 boxes.push(seen);
             }
         }
-        Ok(track(&boxes, self.persistence, "yolo"))
+        let tracks = track(&boxes, self.persistence, "yolo");
+        let Some(mean) = mean.frame() else {
+            return Ok(tracks);
+        };
+        let found = detector
+            .detect(&[mean.view()])
+            .map_err(model_files::model_error)?;
+        let seen = found.into_iter().flat_map(named).collect();
+        Ok(standing::join(tracks, seen, "yolo"))
     }
 }
 
@@ -260,7 +275,11 @@ impl Transform for DetectRegions {
             None => None,
         };
         let regions = match (self.signals, model) {
-            (true, Some(model)) => union(signals::look(frames, self.persistence), model),
+            (true, Some(model)) => union(
+                &signals::look(frames, self.persistence),
+                model,
+                &Scores::CHOSEN,
+            ),
             (true, None) => signals::find(frames, self.persistence),
             (false, model) => model.unwrap_or_default(),
         };

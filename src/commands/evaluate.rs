@@ -208,9 +208,18 @@ fn regions(page: &mut String, found: &Regions) {
     let _ = writeln!(
         page,
         "  still hold a region    {}",
-        percent(found.holding.len(), found.spoiled)
+        percent(found.holding.len(), found.crops)
     );
     names(page, "   ", &found.holding);
+    let _ = writeln!(
+        page,
+        "  missed                 {}",
+        percent(found.missed.len(), found.crops + found.missed.len())
+    );
+    names(page, "   ", &found.missed);
+    if found.covered > 0 {
+        let _ = writeln!(page, "  no room for a crop     {}", found.covered);
+    }
     let _ = writeln!(
         page,
         "  clean, but cropped     {}",

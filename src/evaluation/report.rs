@@ -66,10 +66,14 @@ pub struct Regions {
     pub any_class: Tally,
     /// Sum of the crops' IoU with the largest clean rectangle, and of how many.
     crop_iou: (f64, usize),
-    /// Videos with labelled regions whose kept frame holds one of them still.
+    /// Videos with labelled regions that were cropped.
+    pub crops: usize,
+    /// Those of them whose crop holds a labelled region still.
     pub holding: Vec<String>,
-    /// Videos with labelled regions whose kept frame is known.
-    pub spoiled: usize,
+    /// Videos that were not cropped though there is a clean rectangle to crop to.
+    pub missed: Vec<String>,
+    /// Videos with labelled regions that leave no clean rectangle, and that were rightly not cropped.
+    pub covered: usize,
     /// Videos without labelled regions that were cropped all the same.
     pub clean_cropped: Vec<String>,
     /// Videos without labelled regions whose kept frame is known.
@@ -101,6 +105,9 @@ pub struct LeftOut {
     /// Rows that failed, with or without a label.
     pub failed: Vec<(String, String)>,
 }
+
+/// The whole of a frame.
+const WHOLE: Rect = [0.0, 0.0, 1.0, 1.0];
 
 /// Holds rows against labels.
 pub fn report(rows: &Rows, labels: &[Label], wishes: &Wishes) -> Report {
@@ -237,9 +244,13 @@ fn regions(rows: &Rows, labels: &BTreeMap<usize, &Label>) -> Regions {
                 if boxes.is_empty() {
                     sum.clean += 1;
                     sum.clean_cropped.extend(kept.cropped.then_some(name));
-                } else {
-                    sum.spoiled += 1;
+                } else if kept.cropped {
+                    sum.crops += 1;
                     sum.holding.extend(holds(kept.rect, boxes).then_some(name));
+                } else if clean == WHOLE {
+                    sum.covered += 1;
+                } else {
+                    sum.missed.push(name);
                 }
             }
             _ => sum.uncropped += 1,
@@ -294,7 +305,7 @@ fn largest_clean(boxes: &[LabelBox], [width, height]: [f64; 2]) -> Rect {
                 edge(rect.y + rect.height, height),
             ]
         }
-        Ok(None) | Err(_) => [0.0, 0.0, 1.0, 1.0],
+        Ok(None) | Err(_) => WHOLE,
     }
 }
 
@@ -380,9 +391,12 @@ impl Regions {
             "crop": {
                 "judged": self.crop_iou.1,
                 "mean_iou": self.crop_iou(),
-                "with_regions": self.spoiled,
+                "cropped": self.crops,
                 "still_holding_a_region": self.holding,
-                "share_still_holding": share(self.holding.len(), self.spoiled),
+                "share_still_holding": share(self.holding.len(), self.crops),
+                "not_cropped_but_could_be": self.missed,
+                "share_not_cropped": share(self.missed.len(), self.crops + self.missed.len()),
+                "no_clean_rectangle": self.covered,
                 "clean": self.clean,
                 "clean_but_cropped": self.clean_cropped,
                 "share_of_clean_cropped": share(self.clean_cropped.len(), self.clean),

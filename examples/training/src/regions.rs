@@ -6,12 +6,14 @@
 //! | part | what it does |
 //! |---|---|
 //! | [`scene`] | photographs, footage and drawn scenes, with signs, windows and edges in them that are no overlays |
+//! | [`average`] | scenes as they look on the average over a video |
 //! | [`borders`], [`logos`], [`subtitles`], [`watermarks`] | one class each, in many kinds |
 //! | [`design`] | what is put over a scene, with its labels |
 //! | [`samples`] | scene, design, the wear of encoding: batches |
 //! | [`train`], [`validate`] | the loop; average precision by class and recall by kind |
 //! | [`videos`] | whole videos with labels, to judge the pipeline with |
 
+mod average;
 mod borders;
 mod design;
 mod fonts;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ndarray::ArrayView3;
 use serde_json::Value;
-use tch::{Kind, Tensor, no_grad};
+use tch::{Kind, Tensor, no_grad, no_grad_guard};
 
 use super::chance::Chance;
 use super::checkpoint;
@@ -77,6 +77,63 @@ impl DetectionTrainer {
         })
     }
 
+    /// Begins with the weights of a trained detector of the same size and classes. Its batch norms are folded, so new ones
+    /// are made that change nothing: of what `frames` (as [`DetectionTrainer::learn`] takes them; some dozens) do in it.
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] when the detector is of another size or has other classes, or for frames that do not fit.
+    pub fn start_from(&mut self, detector: &Detector, frames: &[ArrayView3<'_, u8>]) -> Result<()> {
+        let said = |config: &ModelConfig| match &config.network {
+            Network::Yolov8(sizes) => {
+                format!(
+                    "scale {}, classes {}",
+                    sizes.scale,
+                    config.labels.join(", ")
+                )
+            }
+            _ => "no detector".to_owned(),
+        };
+        let (found, wanted) = (said(detector.config()), said(&self.config));
+        if found != wanted {
+            return Err(ModelError::Input(format!(
+                "the detector to start from: found {found}, allowed: {wanted}"
+            )));
+        }
+        let trained = detector.parameters().tensors();
+        let _no_grad = no_grad_guard();
+        for (name, weight) in self.learner.weights() {
+            let folded = name.replace(".bn.bias", ".conv.bias");
+            if let Some(trained) = trained.get(&folded) {
+                weight.shallow_clone().f_copy_(trained)?;
+            }
+        }
+        let parameters = Parameters::over(self.learner.weights(), &self.device, Precision::F32);
+        let classes = self.config.labels.len() as i64;
+        let network = Yolov8::unfolding(&self.sizes, classes, &parameters.root());
+        parameters.finish()?;
+        network.levels(&self.images(frames)?)?;
+        self.learner.average_anew()
+    }
+
+    /// Frames of one size as the network takes them.
+    fn images(&self, frames: &[ArrayView3<'_, u8>]) -> Result<Tensor> {
+        let (height, width, _) = frames
+            .first()
+            .map(|frame| frame.dim())
+            .ok_or_else(|| ModelError::Input("found no frames".to_owned()))?;
+        let bytes = upload(
+            frames.iter(),
+            (frames.len(), height, width),
+            self.device.tch(),
+        )?;
+        // Permuted and not copied: libtorch then keeps channels last, which is how convolutions on a CPU are fastest.
+        Ok(bytes
+            .f_permute([0, 3, 1, 2])?
+            .f_to_kind(Kind::Float)?
+            .f_div_scalar(255.0)?
+            .f_to_kind(self.precision.kind())?)
+    }
+
     /// Steps done so far.
     pub fn step(&self) -> u64 {
         self.learner.step()
@@ -96,25 +153,11 @@ impl DetectionTrainer {
         frames: &[ArrayView3<'_, u8>],
         targets: &[Vec<Target>],
     ) -> Result<(Progress, LossParts)> {
-        let (height, width, _) = frames
-            .first()
-            .map(|frame| frame.dim())
-            .ok_or_else(|| ModelError::Input("found no frames".to_owned()))?;
+        let images = self.images(frames)?;
         let parameters = Parameters::over(self.learner.weights(), &self.device, Precision::F32);
         let classes = self.config.labels.len() as i64;
         let network = Yolov8::trainable(&self.sizes, classes, &parameters.root());
         parameters.finish()?;
-        let bytes = upload(
-            frames.iter(),
-            (frames.len(), height, width),
-            self.device.tch(),
-        )?;
-        // Permuted and not copied: libtorch then keeps channels last, which is how convolutions on a CPU are fastest.
-        let images = bytes
-            .f_permute([0, 3, 1, 2])?
-            .f_to_kind(Kind::Float)?
-            .f_div_scalar(255.0)?
-            .f_to_kind(self.precision.kind())?;
         let levels = network.levels(&images)?;
         let loss = detection_loss(&levels, targets, &Alignment::default(), &Gains::default())?;
         let parts = LossParts {

@@ -96,6 +96,20 @@ impl Learner {
         &self.average
     }
 
+    /// Makes the average what the weights are: after they were set from elsewhere.
+    ///
+    /// # Errors
+    /// When libtorch refuses.
+    pub fn average_anew(&mut self) -> Result<()> {
+        let _no_grad = no_grad_guard();
+        for (name, average) in &mut self.average {
+            if let Some(weight) = self.weights.get(name) {
+                average.f_copy_(weight)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Steps made so far.
     pub fn step(&self) -> u64 {
         self.step

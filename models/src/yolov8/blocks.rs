@@ -18,6 +18,12 @@ pub(super) enum Norms {
         /// Added to variances.
         eps: f64,
     },
+    /// As `Live`, but they become what changes nothing of the convolution before them, whose bias theirs is: the first
+    /// step back from a folded network to one that is trained.
+    Neutral {
+        /// Added to variances.
+        eps: f64,
+    },
 }
 
 /// How much of a batch's statistics goes into the running ones.
@@ -49,7 +55,7 @@ impl Conv {
                 }
                 Conv::Folded(Conv2d::new(&conv, inputs, outputs, kernel, stride))
             }
-            Norms::Live { eps } => {
+            Norms::Live { eps } | Norms::Neutral { eps } => {
                 let bn = scope.pp("bn");
                 Conv::Live(LiveConv {
                     weight: conv.tensor("weight", &[outputs, inputs, kernel, kernel]),
@@ -60,6 +66,7 @@ impl Conv {
                     mean: bn.tensor_f32("running_mean", &[outputs]),
                     variance: bn.tensor_f32("running_var", &[outputs]),
                     eps,
+                    neutral: matches!(norms, Norms::Neutral { .. }),
                 })
             }
         }
@@ -85,6 +92,8 @@ pub(super) struct LiveConv {
     mean: Tensor,
     variance: Tensor,
     eps: f64,
+    /// Whether the next batch decides what the norm is; see [`Norms::Neutral`].
+    neutral: bool,
 }
 
 impl LiveConv {
@@ -93,6 +102,9 @@ impl LiveConv {
         let weight = self.weight.f_to_kind(x.kind())?;
         let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
         let y = x.f_conv2d(&weight, None::<&Tensor>, stride, padding, [1, 1], 1)?;
+        if self.neutral {
+            self.be_neutral(&y)?;
+        }
         Ok(y.f_batch_norm(
             Some(&self.gain),
             Some(&self.bias),
@@ -103,6 +115,23 @@ impl LiveConv {
             self.eps,
             false,
         )?)
+    }
+
+    /// Takes the statistics of `y` [b, channels, h, w] as its own, and gain and bias so that `y` comes out as it is, plus
+    /// the bias that was there.
+    fn be_neutral(&self, y: &Tensor) -> Result<()> {
+        let (variance, mean) = y.f_var_mean_dim([0, 2, 3].as_slice(), false, false)?;
+        let mut bias = self.bias.shallow_clone();
+        let _ = bias.f_add_(&mean)?;
+        let deviation = variance.f_add_scalar(self.eps)?.f_sqrt()?;
+        for (own, new) in [
+            (&self.gain, &deviation),
+            (&self.mean, &mean),
+            (&self.variance, &variance),
+        ] {
+            own.shallow_clone().f_copy_(new)?;
+        }
+        Ok(())
     }
 }
 

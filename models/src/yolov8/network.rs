@@ -39,6 +39,13 @@ impl Yolov8 {
         Self::with_norms(config, classes, scope, Norms::Live { eps })
     }
 
+    /// As [`Yolov8::trainable`], over the weights and biases of a network whose norms were folded (the biases under
+    /// `bn.bias`): the first images that go through it make norms of them that change nothing. Under no gradient.
+    pub fn unfolding(config: &Yolov8Config, classes: i64, scope: &Scope<'_>) -> Self {
+        let eps = config.bn_eps;
+        Self::with_norms(config, classes, scope, Norms::Neutral { eps })
+    }
+
     fn with_norms(config: &Yolov8Config, classes: i64, scope: &Scope<'_>, norms: Norms) -> Self {
         let scale = config.scale;
         let at = |layer: i64| scope.pp("model").pp(layer);
@@ -160,6 +167,7 @@ mod tests {
             scale,
             size_px: 64,
             fitted: false,
+            mean_frame: false,
             limits: NmsLimits {
                 conf: 0.25,
                 iou: 0.7,

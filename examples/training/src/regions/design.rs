@@ -87,7 +87,7 @@ impl Design {
         }
         let size = (width, height);
         // At least one of them; others join now and then.
-        let first = *chance.weighted(&[(0.26, 0), (0.30, 1), (0.22, 2), (0.22, 3)]);
+        let first = *chance.weighted(&[(0.24, 0), (0.29, 1), (0.17, 2), (0.30, 3)]);
         let has = |class: usize, chance: &mut Chance| first == class || chance.is(0.12);
         if has(0, chance) {
             design.border = Some(borders::draw(size, chance));

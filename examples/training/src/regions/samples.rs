@@ -9,6 +9,7 @@ use image::ImageEncoder;
 use image::codecs::jpeg::JpegEncoder;
 use ndarray::{Array3, s};
 
+use super::average::averaged;
 use super::design::Design;
 use super::fonts::Fonts;
 use super::scene::scene;
@@ -31,6 +32,9 @@ const SHAPES: [(f32, f32); 9] = [
 
 /// Long sides of frames as they are drawn, in pixels.
 const LONG_PX: (f32, f32) = (352.0, 768.0);
+
+/// How often a sample is the mean of a video instead of a frame.
+const AVERAGED: f32 = 0.35;
 
 /// One frame, fitted for the network, and what is to be found in it.
 pub struct Sample {
@@ -65,7 +69,8 @@ pub fn batch(
             let mut chance = chance.fork();
             let design = Design::draw(width, height, fonts, &mut chance);
             let [x0, y0, x1, y1] = design.inner();
-            let scene = scene(x1 - x0, y1 - y0, sources, fonts, &mut chance);
+            let drawn = if chance.is(AVERAGED) { averaged } else { scene };
+            let scene = drawn(x1 - x0, y1 - y0, sources, fonts, &mut chance);
             let frame = worn(&design.over(&scene), &mut chance);
             Ok(Sample {
                 frame: letterbox.apply(frame.view())?,

@@ -63,6 +63,33 @@ fn part(
     chance: &mut Chance,
 ) -> Array3<u8> {
     let (h, w, _) = picture.dim();
+    place((w, h), (width, height), least, chance).of(picture)
+}
+
+/// Which part of a picture is seen in a frame.
+pub struct Place {
+    /// Left, upper, right and lower edge in pixels of the picture.
+    part: [usize; 4],
+    /// Width and height of the frame, in pixels.
+    size: (u32, u32),
+}
+
+impl Place {
+    /// The part of this picture, scaled to the frame.
+    pub fn of(&self, picture: &Array3<u8>) -> Array3<u8> {
+        let [x0, y0, x1, y1] = self.part;
+        let view = picture.slice(s![y0..y1, x0..x1, ..]).to_owned();
+        resized(&view, self.size.0, self.size.1)
+    }
+}
+
+/// Any part of a picture of `(w, h)` of the shape of the frame; at least `least` of the largest such part.
+pub fn place(
+    (w, h): (usize, usize),
+    (width, height): (usize, usize),
+    least: f32,
+    chance: &mut Chance,
+) -> Place {
     let shape = width as f32 / height as f32;
     let (mut part_w, mut part_h) = if w as f32 / h as f32 > shape {
         (h as f32 * shape, h as f32)
@@ -74,10 +101,10 @@ fn part(
     part_h = (part_h * zoom).max(2.0);
     let (part_w, part_h) = ((part_w as usize).min(w), (part_h as usize).min(h));
     let (x, y) = (chance.between(0, w - part_w), chance.between(0, h - part_h));
-    let view = picture
-        .slice(s![y..y + part_h, x..x + part_w, ..])
-        .to_owned();
-    resized(&view, width as u32, height as u32)
+    Place {
+        part: [x, y, x + part_w, y + part_h],
+        size: (width as u32, height as u32),
+    }
 }
 
 /// Smooth light, shapes with hard edges, texture: a sky, a wall, a room, the night.

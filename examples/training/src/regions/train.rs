@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use clipsieve_models::training::{DetectionTrainer, LossParts, Progress, Recipe, Schedule, Target};
 use clipsieve_models::yolov8::Yolov8Config;
-use clipsieve_models::{Device, ModelConfig, Precision, set_threads};
+use clipsieve_models::{Detector, Device, ModelConfig, Precision, set_threads};
 use ndarray::ArrayView3;
 use serde_json::json;
 
@@ -28,6 +28,9 @@ pub struct Args {
     /// Folder for the model, its checkpoint and its metrics
     #[arg(long)]
     out: PathBuf,
+    /// Model folder of a trained detector of the same size and classes to start from; without it, from chance
+    #[arg(long)]
+    from: Option<PathBuf>,
     /// Steps in all
     #[arg(long, default_value_t = 4000)]
     steps: u64,
@@ -57,6 +60,9 @@ pub struct Args {
     validation: usize,
 }
 
+/// Frames that the batch norms of a detector to start from are made of.
+const START: usize = 48;
+
 /// Steps in which the learning rate rises.
 const WARM_UP: u64 = 150;
 
@@ -71,6 +77,7 @@ pub fn detector_config(folder: &Path, size: usize) -> Result<(ModelConfig, Yolov
         "names": CLASSES,
         "size": size,
         "letterbox": "fitted",
+        "mean_frame": true,
         "conf": 0.25,
         "iou": 0.6,
         "max_det": 100,
@@ -114,12 +121,18 @@ pub fn run(args: &Args) -> Result<(), Error> {
     };
     let mut trainer = DetectionTrainer::new(config, (&device, precision), recipe, seed)?;
     let checkpoint = args.out.join("checkpoint.safetensors");
+    let sources = args.material.sources(Split::Train)?;
+    let fonts = args.material.load_fonts()?;
     if checkpoint.exists() {
         trainer.resume(&checkpoint)?;
         eprintln!("goes on from step {}", trainer.step());
+    } else if let Some(folder) = &args.from {
+        let detector = Detector::load(folder, &device, Precision::F32)?;
+        let samples = batch("start", 0, START, &sizes, (&sources, &fonts, seed))?;
+        let views: Vec<ArrayView3<'_, u8>> = samples.iter().map(|s| s.frame.view()).collect();
+        trainer.start_from(&detector, &views)?;
+        eprintln!("starts from {}", folder.display());
     }
-    let sources = args.material.sources(Split::Train)?;
-    let fonts = args.material.load_fonts()?;
     let held_out = args.material.sources(Split::Val)?;
     eprintln!(
         "train: {} photographs, {} shots; validation: {} and {}",
