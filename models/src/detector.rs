@@ -10,7 +10,7 @@ use crate::device::{Device, Precision};
 use crate::error::{ModelError, Result};
 use crate::frames::{dimensions, upload};
 use crate::letterbox::Letterbox;
-use crate::nms::{Detection, nms};
+use crate::nms::{Detection, NmsLimits, nms};
 use crate::parameters::Parameters;
 use crate::weights::Weights;
 use crate::yolov8::{STRIDE_PX, Yolov8, Yolov8Config};
@@ -100,9 +100,9 @@ impl Detector {
         self.sizes.letterbox(width_px, height_px)
     }
 
-    /// Whether it is to see the mean of a video's frames, too; see [`Yolov8Config::mean_frame`](crate::yolov8::Yolov8Config).
-    pub fn mean_frame(&self) -> bool {
-        self.sizes.mean_frame
+    /// Whether it is to see the mean of a video's frames, too.
+    pub fn wants_mean(&self) -> bool {
+        self.sizes.mean_conf.is_some()
     }
 
     /// The device it runs on.
@@ -126,6 +126,27 @@ impl Detector {
     /// [`ModelError::Input`] when a frame has another size than the first, or one that [`Detector::letterbox`] does not
     /// give; [`ModelError::OutOfMemory`].
     pub fn detect(&self, frames: &[ArrayView3<'_, u8>]) -> Result<Vec<Vec<Detection>>> {
+        self.detect_within(frames, &self.sizes.limits)
+    }
+
+    /// The boxes in the mean of a video's letterboxed frames, best first.
+    ///
+    /// # Errors
+    /// As [`Detector::detect`].
+    pub fn detect_in_mean(&self, mean: ArrayView3<'_, u8>) -> Result<Vec<Detection>> {
+        let limits = NmsLimits {
+            conf: self.sizes.mean_conf.unwrap_or(self.sizes.limits.conf),
+            ..self.sizes.limits
+        };
+        let mut found = self.detect_within(&[mean], &limits)?;
+        Ok(found.pop().unwrap_or_default())
+    }
+
+    fn detect_within(
+        &self,
+        frames: &[ArrayView3<'_, u8>],
+        limits: &NmsLimits,
+    ) -> Result<Vec<Vec<Detection>>> {
         let Some(first) = frames.first() else {
             return Ok(Vec::new());
         };
@@ -157,7 +178,7 @@ impl Detector {
             .f_permute([0, 3, 1, 2])?
             .f_to_kind(Kind::Float)?
             .f_div_scalar(255.0)?;
-        self.boxes(&self.raw(&images)?)
+        self.boxes_within(&self.raw(&images)?, limits)
     }
 
     /// Images [b, 3, h, w] in 0..1 to [b, 4 + classes, a] in f32; see [`Yolov8::forward`].
@@ -174,6 +195,10 @@ impl Detector {
     /// # Errors
     /// [`ModelError::Input`] for another shape; otherwise when the output cannot be brought to the host.
     pub fn boxes(&self, raw: &Tensor) -> Result<Vec<Vec<Detection>>> {
+        self.boxes_within(raw, &self.sizes.limits)
+    }
+
+    fn boxes_within(&self, raw: &Tensor, limits: &NmsLimits) -> Result<Vec<Vec<Detection>>> {
         let classes = self.labels().len();
         let rows = 4 + classes as i64;
         let shape = raw.size();
@@ -191,7 +216,7 @@ impl Detector {
         raw.f_copy_data(&mut flat, count)?;
         Ok(flat
             .chunks_exact(per_image)
-            .map(|image| nms(image, classes, &self.sizes.limits))
+            .map(|image| nms(image, classes, limits))
             .collect())
     }
 }

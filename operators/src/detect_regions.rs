@@ -16,7 +16,7 @@ use crate::model_files::{self, PRECISION_PARAM};
 use crate::regions::signals;
 use crate::regions::standing::{self, Mean};
 use crate::regions::tracks::{FrameBox, track};
-use crate::regions::union::{Scores, union};
+use crate::regions::union::union;
 use crate::videos::{SEEK_PARAM, decode_options, interrupt_of};
 
 /// Frames that go through the detector together.
@@ -194,7 +194,7 @@ impl DetectRegions {
                 .map(|index| letterbox.apply(batch[index].view()))
                 .collect::<Result<Vec<_>, _>>()
                 .map_err(model_files::model_error)?;
-            if detector.mean_frame() {
+            if detector.wants_mean() {
                 fitted.iter().for_each(|frame| mean.add(frame));
             }
             let views: Vec<ArrayView3<'_, u8>> = fitted.iter().map(Array3::view).collect();
@@ -216,10 +216,9 @@ impl DetectRegions {
             return Ok(tracks);
         };
         let found = detector
-            .detect(&[mean.view()])
+            .detect_in_mean(mean.view())
             .map_err(model_files::model_error)?;
-        let seen = found.into_iter().flat_map(named).collect();
-        Ok(standing::join(tracks, seen, "yolo"))
+        Ok(standing::join(tracks, named(found), "yolo"))
     }
 }
 
@@ -275,11 +274,7 @@ impl Transform for DetectRegions {
             None => None,
         };
         let regions = match (self.signals, model) {
-            (true, Some(model)) => union(
-                &signals::look(frames, self.persistence),
-                model,
-                &Scores::CHOSEN,
-            ),
+            (true, Some(model)) => union(&signals::look(frames, self.persistence), model),
             (true, None) => signals::find(frames, self.persistence),
             (false, model) => model.unwrap_or_default(),
         };

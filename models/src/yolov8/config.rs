@@ -70,8 +70,9 @@ pub struct Yolov8Config {
     pub size_px: usize,
     /// Whether frames are padded to the next multiple of 32 only, and antialiased: see [`Letterbox::fitted`].
     pub fitted: bool,
-    /// Whether it was trained on means of videos, too: then it is also shown the mean of the frames that it looks at.
-    pub mean_frame: bool,
+    /// A score in the mean of a video's frames must be above this, 0..1. `None` of a detector that was not trained on such
+    /// means, and is not shown them.
+    pub mean_conf: Option<f32>,
     /// Which detections are kept.
     pub limits: NmsLimits,
     /// Added to variances when batch norms are folded.
@@ -92,7 +93,9 @@ impl Yolov8Config {
             scale: scales[fields.word("scale", 1, &SCALES)],
             size_px: fields.int("size", 640, 1..=MAX_SIDE_PX) as usize,
             fitted: fields.word("letterbox", 0, &["square", "fitted"]) == 1,
-            mean_frame: fields.boolean("mean_frame", false),
+            mean_conf: fields
+                .value("mean_conf")
+                .map(|_| fields.number("mean_conf", 0.25, unit, "a number from 0 to 1") as f32),
             limits: NmsLimits {
                 conf: fields.number("conf", 0.25, unit, "a number from 0 to 1") as f32,
                 iou: fields.number("iou", 0.7, unit, "a number from 0 to 1") as f32,

@@ -167,7 +167,7 @@ mod tests {
             scale,
             size_px: 64,
             fitted: false,
-            mean_frame: false,
+            mean_conf: None,
             limits: NmsLimits {
                 conf: 0.25,
                 iou: 0.7,

@@ -1,7 +1,7 @@
 //! What stands still, seen in the mean of all frames.
 //!
 //! What was put over a moving scene keeps its edges in the mean, and the scene loses them: a translucent watermark that no
-//! single frame shows well lies there over a smooth ground. A detector that was trained on such means (`mean_frame` in its
+//! single frame shows well lies there over a smooth ground. A detector that was trained on such means (`mean_conf` in its
 //! configuration) looks at it as at one more frame.
 
 use ndarray::{Array3, Zip};

@@ -2,7 +2,7 @@
 //!
 //! * **Bars.** Where the pixels show a bar along a side, theirs is exact; a model's bar there only confirms it. A model's
 //!   bar alone counts if there is a straight seam near its edge ([`seam`]), and then ends there, or if the model is sure
-//!   enough ([`Scores::sure_bar`]): rounded windows and bars filled with a blurred picture end in no straight seam.
+//!   enough ([`SURE_BAR`]): rounded windows and bars filled with a blurred picture end in no straight seam.
 //! * **The same thing.** Two boxes that overlap by [`SAME`] are one region. The model has seen what it is, the pixels
 //!   where it ends: its class, their box. What pixels found in pieces within a model's box is that box, subtitles aside.
 //! * **Overlays of the model alone.** An overlay stands still while the picture moves, and a sign in the scene moves with
@@ -30,34 +30,45 @@ const PIECE: f32 = 0.7;
 /// Persistence under which lasting edges cannot be asked for: they last over 80 % of the frames.
 const LASTS: f32 = 0.85;
 
-/// Scores that the model's word needs where the pixels do not say the same.
-#[derive(Debug, Clone, Copy)]
-pub struct Scores {
-    /// Of a bar that ends in a straight seam: doors, walls and tables have some, too.
-    pub bar: f32,
-    /// Of a bar that is taken at its word, seam or none.
-    pub sure_bar: f32,
-    /// Of an overlay whose edges last.
-    pub lasting: f32,
-    /// Of an overlay where nothing speaks for or against it.
-    pub unseen: f32,
-    /// Of an overlay whose edges do not last.
-    pub moving: f32,
+/// Score that a model's bar needs where the pixels show none: doors, walls and tables have straight seams, too.
+const BAR_SCORE: f32 = 0.3;
+
+/// Score from which a model's bar is taken at its word, seam or none.
+const SURE_BAR: f32 = 0.65;
+
+/// Score that a model's subtitle needs, of which nothing need last.
+const SUBTITLE_SCORE: f32 = 0.45;
+
+/// Scores that a model's overlay needs, by what the pixels say of it. They were chosen on videos that the detector of
+/// `models/weights/regions` did not learn from; its card says how good they are.
+struct Needed {
+    /// Its edges last while the picture moves.
+    lasting: f32,
+    /// Some of them do.
+    unclear: f32,
+    /// They do not.
+    moving: f32,
+    /// Nothing moves, so the pixels say nothing: a thing in the scene stands as still as a logo.
+    still: f32,
 }
 
-impl Scores {
-    /// Chosen on videos that the detector of `models/weights/regions` did not learn from; its card says how good they are.
-    pub const CHOSEN: Scores = Scores {
-        bar: 0.4,
-        sure_bar: 0.65,
-        lasting: 0.25,
-        unseen: 0.45,
-        moving: 0.65,
-    };
-}
+const LOGO: Needed = Needed {
+    lasting: 0.2,
+    unclear: 0.45,
+    moving: 0.65,
+    still: 0.6,
+};
+
+/// A translucent one hardly has edges, so the pixels count for less.
+const WATERMARK: Needed = Needed {
+    lasting: 0.2,
+    unclear: 0.25,
+    moving: 0.45,
+    still: 0.6,
+};
 
 /// Puts the regions of a model to those of the pixels.
-pub fn union(seen: &Seen, model: Vec<Region>, needed: &Scores) -> Vec<Region> {
+pub fn union(seen: &Seen, model: Vec<Region>) -> Vec<Region> {
     let (width, height) = (seen.width as f32, seen.height as f32);
     let mut regions = seen.regions.clone();
     let (bars, overlays): (Vec<Region>, Vec<Region>) = model
@@ -72,11 +83,8 @@ pub fn union(seen: &Seen, model: Vec<Region>, needed: &Scores) -> Vec<Region> {
         });
         match on_side {
             Some(exact) => confirm(exact, &bar),
-            None if bar.score < needed.bar => {}
-            None => {
-                let size = (width, height);
-                regions.extend(exact_bar(&seen.planes, bar, side, size, needed.sure_bar));
-            }
+            None if bar.score < BAR_SCORE => {}
+            None => regions.extend(exact_bar(&seen.planes, bar, side, width, height)),
         }
     }
     for overlay in overlays {
@@ -89,7 +97,7 @@ pub fn union(seen: &Seen, model: Vec<Region>, needed: &Scores) -> Vec<Region> {
             confirm(exact, &overlay);
             continue;
         }
-        let Some(overlay) = judged(seen, overlay, needed) else {
+        let Some(overlay) = judged(seen, overlay) else {
             continue;
         };
         // A watermark over all of the frame has lines of text over it that are none of its pieces.
@@ -149,13 +157,7 @@ fn side_of([x0, y0, x1, y1]: [f32; 4], width: f32, height: f32) -> Option<Side> 
 
 /// A model's bar along the whole of its side, moved to the seam near its edge; `None` if there is no seam and the model is
 /// not sure.
-fn exact_bar(
-    planes: &[Plane],
-    bar: Region,
-    side: Side,
-    (width, height): (f32, f32),
-    sure: f32,
-) -> Option<Region> {
+fn exact_bar(planes: &[Plane], bar: Region, side: Side, width: f32, height: f32) -> Option<Region> {
     let [x0, y0, x1, y1] = bar.rect;
     let (deep, thick) = match side {
         Side::Top => (height, y1),
@@ -167,7 +169,7 @@ fn exact_bar(
     let (least, most) = ((thick - slack).max(2.0), (thick + slack).min(0.48 * deep));
     let thick = match seam(planes, side, least as usize, most as usize) {
         Some(found) => found.thickness_px as f32,
-        None if bar.score >= sure => thick,
+        None if bar.score >= SURE_BAR => thick,
         None => return None,
     };
     let rect = match side {
@@ -181,21 +183,24 @@ fn exact_bar(
 
 /// A model's overlay in the light of what lasts: moved to its lasting edges, or left out. Of classes that this file knows
 /// nothing of, the model's word is taken.
-fn judged(seen: &Seen, overlay: Region, scores: &Scores) -> Option<Region> {
-    let stands_still = match overlay.class.as_str() {
-        "logo" | "watermark" => overlay.persistence >= LASTS,
-        "subtitle" => false,
+fn judged(seen: &Seen, overlay: Region) -> Option<Region> {
+    let needed = match overlay.class.as_str() {
+        "logo" => LOGO,
+        "watermark" => WATERMARK,
+        "subtitle" => return (overlay.score >= SUBTITLE_SCORE).then_some(overlay),
         _ => return Some(overlay),
     };
-    let evidence = seen.evidence(overlay.rect).filter(|_| stands_still);
+    let stands = overlay.persistence >= LASTS;
+    let evidence = seen.evidence(overlay.rect).filter(|_| stands);
     let (needed, rect) = match evidence {
+        None => (needed.still, overlay.rect),
         Some(Evidence { lasting, bounds }) if lasting >= 0.3 => {
             // The edges of a small part of it, or of more than it, are not its bounds.
             let exact = bounds.filter(|bounds| iou(*bounds, overlay.rect) >= SAME);
-            (scores.lasting, exact.unwrap_or(overlay.rect))
+            (needed.lasting, exact.unwrap_or(overlay.rect))
         }
-        Some(Evidence { lasting, .. }) if lasting < 0.06 => (scores.moving, overlay.rect),
-        _ => (scores.unseen, overlay.rect),
+        Some(Evidence { lasting, .. }) if lasting < 0.06 => (needed.moving, overlay.rect),
+        Some(_) => (needed.unclear, overlay.rect),
     };
     (overlay.score >= needed).then_some(Region { rect, ..overlay })
 }
@@ -226,7 +231,7 @@ mod tests {
     }
 
     fn both(frames: &[Frame], model: &[Region]) -> Vec<(String, [f32; 4], &'static str)> {
-        union(&signals::look(frames, 0.3), model.to_vec(), &Scores::CHOSEN)
+        union(&signals::look(frames, 0.3), model.to_vec())
             .into_iter()
             .map(|region| (region.class, region.rect, region.found_by))
             .collect()
@@ -270,9 +275,9 @@ mod tests {
         // Subtitles change, so nothing of them need last.
         assert_eq!(both(&clean, &[region("subtitle", elsewhere, 0.5)]).len(), 1);
         let still = frames(12, |_, x, y| tripod(0, x, y));
-        let found = both(&still, &[region("logo", elsewhere, 0.5)]);
+        let found = both(&still, &[region("logo", elsewhere, 0.7)]);
         assert_eq!(found, [("logo".to_owned(), elsewhere, "yolo")]);
-        assert!(both(&still, &[region("logo", elsewhere, 0.4)]).is_empty());
+        assert!(both(&still, &[region("logo", elsewhere, 0.5)]).is_empty());
     }
 
     #[test]
@@ -302,7 +307,7 @@ mod tests {
             both(&gradient, &[rough.clone(), rough.clone()]),
             [("border".to_owned(), exact, "yolo")]
         );
-        let unsure = region("border", rough.rect, 0.35);
+        let unsure = region("border", rough.rect, 0.28);
         assert!(both(&gradient, &[unsure]).is_empty());
         assert!(both(&frames(12, moving), &[rough]).is_empty());
         // Of a bar that the model is sure of, none is asked.
@@ -320,7 +325,7 @@ mod tests {
         let seen = signals::look(&frames(12, moving), 0.3);
         let line = region("subtitle", [60.0, 140.0, 260.0, 165.0], 0.7);
         let all = region("watermark", [0.0, 0.0, WIDTH as f32, 180.0], 0.9);
-        let found = union(&seen, vec![line, all], &Scores::CHOSEN);
+        let found = union(&seen, vec![line, all]);
         let classes: Vec<&str> = found.iter().map(|region| region.class.as_str()).collect();
         assert_eq!(classes.len(), 2, "{found:?}");
         assert!(classes.contains(&"subtitle") && classes.contains(&"watermark"));

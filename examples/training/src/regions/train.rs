@@ -77,7 +77,7 @@ pub fn detector_config(folder: &Path, size: usize) -> Result<(ModelConfig, Yolov
         "names": CLASSES,
         "size": size,
         "letterbox": "fitted",
-        "mean_frame": true,
+        "mean_conf": 0.2,
         "conf": 0.25,
         "iou": 0.6,
         "max_det": 100,
