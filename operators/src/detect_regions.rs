@@ -195,7 +195,7 @@ impl DetectRegions {
                 .collect::<Result<Vec<_>, _>>()
                 .map_err(model_files::model_error)?;
             if detector.wants_mean() {
-                fitted.iter().for_each(|frame| mean.add(frame));
+                fitted.iter().for_each(|frame| mean.add(frame.view()));
             }
             let views: Vec<ArrayView3<'_, u8>> = fitted.iter().map(Array3::view).collect();
             let mut found = detector

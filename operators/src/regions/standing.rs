@@ -4,7 +4,7 @@
 //! single frame shows well lies there over a smooth ground. A detector that was trained on such means (`mean_conf` in its
 //! configuration) looks at it as at one more frame.
 
-use ndarray::{Array3, Zip};
+use ndarray::{Array3, ArrayView3, Zip};
 
 use super::tracks::{FrameBox, MIN_IOU, in_order, iou};
 use crate::kinds::Region;
@@ -18,12 +18,12 @@ pub struct Mean {
 
 impl Mean {
     /// Adds a frame [h, w, 3], of the size of the first.
-    pub fn add(&mut self, frame: &Array3<u8>) {
+    pub fn add(&mut self, frame: ArrayView3<'_, u8>) {
         self.count += 1;
         match &mut self.sum {
             None => self.sum = Some(frame.mapv(u32::from)),
             Some(sum) => Zip::from(sum)
-                .and(frame)
+                .and(&frame)
                 .for_each(|sum, value| *sum += u32::from(*value)),
         }
     }
@@ -93,11 +93,11 @@ mod tests {
         let frame = |level: u8| Array3::from_elem((2, 3, 3), level);
         let mut mean = Mean::default();
         assert!(mean.frame().is_none());
-        mean.add(&frame(250));
+        mean.add(frame(250).view());
         assert!(mean.frame().is_none());
-        mean.add(&frame(255));
+        mean.add(frame(255).view());
         assert_eq!(mean.frame(), Some(frame(253)));
-        mean.add(&frame(255));
+        mean.add(frame(255).view());
         assert_eq!(mean.frame(), Some(frame(253)));
     }
 

@@ -5,7 +5,8 @@
 
 use std::f32::consts::TAU;
 
-use ndarray::{Array3, ArrayView3, Zip, s};
+use clipsieve_operators::regions::standing::Mean;
+use ndarray::{Array3, ArrayView3, s};
 
 use super::fonts::Fonts;
 use super::scene::{place, scene};
@@ -32,8 +33,7 @@ pub fn averaged(
             let scenes: Vec<Array3<u8>> = (0..chance.between(2, 4))
                 .map(|_| scene(width, height, sources, fonts, chance))
                 .collect();
-            let views: Vec<ArrayView3<'_, u8>> = scenes.iter().map(Array3::view).collect();
-            mean(&views)
+            mean(scenes.iter().map(Array3::view))
         }
     }
 }
@@ -47,11 +47,10 @@ fn shot(width: usize, height: usize, sources: &Sources, chance: &mut Chance) -> 
     let frames: Vec<Array3<u8>> = (0..count)
         .map(|index| place.of(&shot.frames[index * shot.frames.len() / count]))
         .collect();
-    let views: Vec<ArrayView3<'_, u8>> = frames.iter().map(Array3::view).collect();
-    mean(&views)
+    mean(frames.iter().map(Array3::view))
 }
 
-/// A scene that the camera goes over, evenly, easing, or there and back.
+/// A scene that the camera goes over, evenly or easing, straight or in a bow.
 fn moved(
     width: usize,
     height: usize,
@@ -86,21 +85,13 @@ fn moved(
         fonts,
         chance,
     );
-    let views: Vec<ArrayView3<'_, u8>> = offsets
-        .iter()
-        .map(|(x, y)| wide.slice(s![*y..y + height, *x..x + width, ..]))
-        .collect();
-    mean(&views)
+    let view = |(x, y): &(usize, usize)| wide.slice(s![*y..y + height, *x..x + width, ..]);
+    mean(offsets.iter().map(view))
 }
 
-/// The mean of pictures of one size, to the nearest level.
-fn mean(frames: &[ArrayView3<'_, u8>]) -> Array3<u8> {
-    let mut sum = frames[0].mapv(u32::from);
-    for frame in &frames[1..] {
-        Zip::from(&mut sum)
-            .and(frame)
-            .for_each(|sum, value| *sum += u32::from(*value));
-    }
-    let count = frames.len() as u32;
-    sum.mapv(|sum| ((sum + count / 2) / count) as u8)
+/// The mean of two pictures or more, of one size, as `detect_regions` makes it.
+fn mean<'a>(frames: impl Iterator<Item = ArrayView3<'a, u8>>) -> Array3<u8> {
+    let mut mean = Mean::default();
+    frames.for_each(|frame| mean.add(frame));
+    mean.frame().expect("two frames or more")
 }
