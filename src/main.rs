@@ -7,6 +7,11 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// The allocator's settings, which it reads as it starts. By default it would give blocks over 8 MiB back to the system at
+/// once; a large network's activations are such blocks, and fresh ones cost a page fault every 4 KiB.
+#[unsafe(export_name = "malloc_conf")]
+pub static SETTINGS: &[u8] = b"oversize_threshold:0\0";
+
 fn main() -> ExitCode {
     clipsieve::main(&clipsieve_operators::registry())
 }

@@ -1,7 +1,10 @@
 """The job of `pipelines/stage2.yaml` as people write it in Python, to compare clipsieve with.
 
-    python stage2.py all --videos FOLDER --model FOLDER
-    python stage2.py plain|shared --videos FOLDER --model FOLDER --rows CLIPSIEVE.jsonl [--workers 2] [--torch-threads 1]
+    python make_models.py MODELS
+    python stage2.py all --videos FOLDER --models MODELS
+    python stage2.py plain|shared --videos FOLDER --models MODELS --rows CLIPSIEVE.jsonl [--workers 2] [--torch-threads 1]
+
+MODELS holds a model folder for each of `vfx`, `simcam`, `rotation` and `low_quality`: made ones (`make_models.py`), or `models/weights`.
 
 `all` runs clipsieve (`target/release/clipsieve`, from its start to its end) and then both builds with several numbers of threads, each as
 a process of its own, and prints a table of the best of each.
@@ -38,7 +41,7 @@ import decord
 import numpy
 import torch
 from safetensors.torch import load_file
-from transformers import VJEPA2Config, VJEPA2ForVideoClassification
+from transformers import VJEPA2Config, VJEPA2ForVideoClassification, VJEPA2Model
 
 FRAMES_OF_DETECTOR, LENGTH, STRIDE, INSTANCES = 16, 4.0, 3.0, 6
 FILTERS = ["vfx", "simcam", "rotation", "low_quality"]
@@ -61,18 +64,34 @@ def windows(times: list[float], duration: float) -> list[tuple[int, int]]:
         start += STRIDE
 
 
-def load(folder: Path, config: dict) -> VJEPA2ForVideoClassification:
-    """A model of a checkpoint folder, or of a folder of clipsieve's that shares its backbone's file with others."""
-    if "backbone" not in config:
-        return VJEPA2ForVideoClassification.from_pretrained(folder, attn_implementation="sdpa").eval()
+class Mean(torch.nn.Module):
+    """The mean over a backbone's tokens, then a linear layer: how clips are commonly classified."""
+
+    def __init__(self, config: VJEPA2Config):
+        super().__init__()
+        self.vjepa2, self.head = VJEPA2Model(config), torch.nn.ModuleDict({"linear": torch.nn.Linear(config.hidden_size, config.num_labels)})
+
+    def forward(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
+        tokens = self.vjepa2(pixel_values_videos=pixel_values_videos, skip_predictor=True).last_hidden_state
+        return self.head["linear"](tokens.mean(1))
+
+
+class Attentive(VJEPA2ForVideoClassification):
+    def forward(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
+        return super().forward(pixel_values_videos=pixel_values_videos).logits
+
+
+def load(folder: Path, config: dict) -> torch.nn.Module:
     names = ["crop_size", "patch_size", "tubelet_size", "frames_per_clip", "hidden_size", "num_attention_heads"]
     names += ["num_hidden_layers", "mlp_ratio", "layer_norm_eps", "qkv_bias", "num_pooler_layers"]
     # The predictor of the self-supervised training is not run; it is kept as small as the configuration allows.
     predictor = dict(pred_hidden_size=48, pred_num_attention_heads=4, pred_num_hidden_layers=1)
     sizes = {name: config[name] for name in names} | predictor
-    model = VJEPA2ForVideoClassification(VJEPA2Config(**sizes, num_labels=len(config["id2label"]), attn_implementation="sdpa"))
+    kind = Mean if config["head"] == "linear" else Attentive
+    model = kind(VJEPA2Config(**sizes, num_labels=len(config["id2label"]), attn_implementation="sdpa"))
     tensors = load_file(folder / "model.safetensors")
-    tensors |= {f"vjepa2.{name}": tensor for name, tensor in load_file(folder / config["backbone"]).items()}
+    if "backbone" in config:
+        tensors |= {f"vjepa2.{name}": tensor for name, tensor in load_file(folder / config["backbone"]).items()}
     missing, unexpected = model.load_state_dict(tensors, strict=False)
     assert not unexpected and all(".predictor." in name for name in missing), (missing, unexpected)
     return model.eval()
@@ -81,15 +100,16 @@ def load(folder: Path, config: dict) -> VJEPA2ForVideoClassification:
 class Models:
     """A pool of instances of each model."""
 
-    def __init__(self, folder: str):
-        self.pools, config = {}, json.loads((Path(folder) / "config.json").read_text())
+    def __init__(self, folder: Path):
+        self.pools, self.frames, sides = {}, {}, set()
         for name in FILTERS:
+            config = json.loads((folder / name / "config.json").read_text())
             self.pools[name] = queue.Queue()
             for _ in range(INSTANCES):
-                model = load(Path(folder), config)
-                self.pools[name].put(model)
-        self.frames, self.side = model.config.frames_per_clip, model.config.crop_size
-        self.short = config.get("preprocess", {}).get("resize_short", self.side * 256 // 224)
+                self.pools[name].put(load(folder / name, config))
+            self.frames[name] = config["preprocess"]["frames"]
+            sides.add((config["preprocess"]["size"], config["preprocess"]["resize_short"]))
+        ((self.side, self.short),) = sides
 
     def prepare(self, frames: numpy.ndarray) -> torch.Tensor:
         """[frames, height, width, 3] bytes to what a model takes."""
@@ -106,7 +126,7 @@ class Models:
         model = self.pools[name].get()
         try:
             pixels = (clip.float() / 255 - MEAN) / STD
-            return model(pixel_values_videos=pixels.unsqueeze(0)).logits.softmax(-1)[0].tolist()
+            return model(pixels.unsqueeze(0)).softmax(-1)[0].tolist()
         finally:
             self.pools[name].put(model)
 
@@ -154,18 +174,18 @@ def plain(path: str, row: dict, models: Models, folder: Path) -> dict:
         encode_crop(path, box, cropped)
         path = cropped
 
-    def frames_of(first: int, last: int | None) -> torch.Tensor:
+    def judge(name: str, first: int, last: int | None, step: int = 1) -> list[float]:
         reader = decord.VideoReader(path, num_threads=1)
-        indices = [first + at for at in uniform((last or len(reader)) - first, models.frames)]
-        return models.prepare(reader.get_batch(indices).asnumpy())
+        indices = [first + at for at in uniform((last or len(reader)) - first, models.frames[name])]
+        return models.judge(name, models.prepare(reader.get_batch(indices[::step]).asnumpy()))
 
-    result = {f"{name}_filter": models.judge(name, frames_of(0, None)) for name in ("vfx", "simcam", "rotation")}
+    result = {f"{name}_filter": judge(name, 0, None) for name in ("vfx", "simcam", "rotation")}
     reader = decord.VideoReader(path, num_threads=1)
     stamps = reader.get_frame_timestamp(range(len(reader)))
     origin = stamps[0][0]
     spans = windows([float(begin - origin) for begin, _ in stamps], float(stamps[-1][1] - origin))
     for key, name, step in [("seg_simcam", "simcam", 1), ("seg_low_quality", "low_quality", 1), ("inverse_seg_simcam", "simcam", -1)]:
-        result[f"{key}_filter"] = [models.judge(name, frames_of(*span)[::step] if step == 1 else frames_of(*span).flip(0)) for span in spans]
+        result[f"{key}_filter"] = [judge(name, *span, step) for span in spans]
     return result
 
 
@@ -182,8 +202,9 @@ def shared(path: str, row: dict, models: Models, folder: Path) -> dict:
     box = row["info"]["abnormal_region_crop"]["box"]
     if box:
         encode_crop(path, box, str(folder / "crop.mp4"))
-    picks = [uniform(len(times), models.frames)]
-    picks += [[first + at for at in uniform(last - first, models.frames)] for first, last in windows(times, duration)]
+    # The frames of the whole video for each filter, then those of each window.
+    picks = [uniform(len(times), models.frames[name]) for name in ("vfx", "simcam", "rotation")]
+    picks += [[first + at for at in uniform(last - first, models.frames["simcam"])] for first, last in windows(times, duration)]
     wanted, kept = {number for pick in picks for number in pick}, {}
     with av.open(path) as container:
         video = container.streams.video[0]
@@ -196,10 +217,11 @@ def shared(path: str, row: dict, models: Models, folder: Path) -> dict:
                 kept[number] = models.prepare(numpy.ascontiguousarray(pixels[None]))[0]
     last = max(kept)
     clips = [torch.stack([kept.get(number, kept[last]) for number in pick]) for pick in picks]
-    result = {f"{name}_filter": models.judge(name, clips[0]) for name in ("vfx", "simcam", "rotation")}
-    result["seg_simcam_filter"] = [models.judge("simcam", clip) for clip in clips[1:]]
-    result["seg_low_quality_filter"] = [models.judge("low_quality", clip) for clip in clips[1:]]
-    result["inverse_seg_simcam_filter"] = [models.judge("simcam", clip.flip(0)) for clip in clips[1:]]
+    whole = dict(zip(("vfx", "simcam", "rotation"), clips))
+    result = {f"{name}_filter": models.judge(name, clip) for name, clip in whole.items()}
+    result["seg_simcam_filter"] = [models.judge("simcam", clip) for clip in clips[3:]]
+    result["seg_low_quality_filter"] = [models.judge("low_quality", clip) for clip in clips[3:]]
+    result["inverse_seg_simcam_filter"] = [models.judge("simcam", clip.flip(0)) for clip in clips[3:]]
     return result
 
 
@@ -235,7 +257,7 @@ def clipsieve(options, rows: Path) -> dict:
     root = Path(__file__).resolve().parents[2]
     command = [root / "target/release/clipsieve", "run", root / "pipelines/stage2.yaml", "--progress=none"]
     sets = {"input": options.videos, "output": rows, "crops": rows.parent / "crops"}
-    sets |= {f"{name}_model": options.model for name in FILTERS}
+    sets |= {f"{name}_model": options.models / name for name in FILTERS}
     for key, value in sets.items():
         command += ["--set", f"{key}={value}"]
     began = time.perf_counter()
@@ -273,7 +295,7 @@ def compare(options) -> None:
         note("default threads", clipsieve(options, rows))
         for kind in ("shared", "plain"):
             for workers, threads in [(1, 2), (2, 1), (3, 1)]:
-                command = [sys.executable, __file__, kind, "--videos", options.videos, "--model", options.model]
+                command = [sys.executable, __file__, kind, "--videos", options.videos, "--models", options.models]
                 command += ["--rows", rows, "--workers", str(workers), "--torch-threads", str(threads)]
                 out = subprocess.run(command, capture_output=True, text=True)
                 if out.returncode:
@@ -293,7 +315,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("kind", choices=["all", "plain", "shared"])
     parser.add_argument("--videos", required=True)
-    parser.add_argument("--model", required=True)
+    parser.add_argument("--models", required=True, type=Path)
     parser.add_argument("--rows")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
@@ -303,7 +325,7 @@ def main() -> None:
         return compare(options)
     torch.set_num_threads(options.torch_threads)
     rows = {row["video_id"]: row for row in map(json.loads, open(options.rows)) if row["result_info"]["succeed"] == "true"}
-    models = Models(options.model)
+    models = Models(options.models)
     work = {"plain": plain, "shared": shared}[options.kind]
     tasks, results = queue.Queue(maxsize=8), queue.Queue()
     scratch = tempfile.TemporaryDirectory()

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::affine::Pyramid;
 use super::colour::{self, Colour};
 use super::course::{self, Standing};
+use super::detail::{self, Detail};
 use super::layout::{self, Layout};
 use super::misfit::{Misfit, misfit};
 use super::plane::Plane;
-use super::{change, still, texture};
+use super::{change, channels, still, texture};
 use crate::media::frames::Frame;
 
 /// Most frames between which a camera's motion is fitted; of a longer clip as many, spread evenly. Frames that are further
@@ -20,6 +21,8 @@ const MAX_FITTED: usize = 17;
 enum Group {
     Still,
     Texture,
+    Detail,
+    Channels,
     Layout,
     Colour,
     Course,
@@ -114,6 +117,17 @@ signals! {
     Span "span" Texture 4 "[`texture::span`], median over the frames."
     Flat "flat" Texture 4 "[`texture::flat_share`], median over the frames."
     Combing "combing" Texture 4 "[`texture::combing`], of the frame at 80 % of the order."
+    UnevenLevels "uneven_levels" Texture 4 "[`texture::uneven_levels`], median over the frames."
+    DetailShape "detail_shape" Detail 4 "[`Detail::shape`], median over the frames."
+    DetailPower "detail_power" Detail 4 "[`Detail::power`], median over the frames."
+    DetailLikeness "detail_likeness" Detail 4 "[`Detail::likeness`], median over the frames."
+    HalfShape "half_shape" Detail 4 "[`Detail::shape`] at half the size, median over the frames."
+    HalfPower "half_power" Detail 4 "[`Detail::power`] at half the size, median over the frames."
+    HalfLikeness "half_likeness" Detail 4 "[`Detail::likeness`] at half the size, median over the frames."
+    Periodicity "periodicity" Texture 3 "[`detail::periodicity`], median over the frames."
+    SeenBlocks "seen_blocks" Texture 4 "[`detail::seen_blocks`], median over the frames."
+    ChannelShift "channel_shift" Channels 4 "[`Shifts::channels`](super::channels::Shifts::channels), of the frame at 80 % of the order."
+    ChromaShift "chroma_shift" Channels 4 "[`Shifts::chroma`](super::channels::Shifts::chroma), median over the frames."
 }
 
 impl Signal {
@@ -128,7 +142,11 @@ impl Signal {
     /// Whether it is seen only pixel by pixel: best measured on frames that were not resized.
     pub fn is_fine(self) -> bool {
         use Signal::*;
-        matches!(self, Sharpness | Blockiness | Noise) || self.group() == Group::Texture
+        matches!(self, Sharpness | Blockiness | Noise)
+            || matches!(
+                self.group(),
+                Group::Texture | Group::Detail | Group::Channels
+            )
     }
 
     /// The number of a clip from those of its frames or pairs of frames.
@@ -139,6 +157,7 @@ impl Signal {
             | Signal::MirrorY
             | Signal::RepeatX
             | Signal::RepeatY
+            | Signal::ChannelShift
             | Signal::Combing => quantile(values, 0.8),
             _ => median(values),
         }
@@ -225,6 +244,18 @@ impl<'a> Notes<'a> {
         for (signal, of) in OF_FRAME {
             self.note(signal, || of(&plane));
         }
+        if self.wants(Group::Detail) {
+            for (detail, signals) in detail::detail(&plane).into_iter().zip(OF_DETAIL) {
+                for (signal, of) in signals {
+                    self.note(signal, || detail.as_ref().map(of));
+                }
+            }
+        }
+        if self.wants(Group::Channels) {
+            let shifts = channels::shifts(frame.view());
+            self.note(Signal::ChannelShift, || shifts.channels);
+            self.note(Signal::ChromaShift, || shifts.chroma);
+        }
         if self.wants(Group::Layout) {
             let layout = layout::layout(frame.view(), &plane);
             for (signal, of) in OF_LAYOUT {
@@ -301,7 +332,7 @@ impl<'a> Notes<'a> {
 type OfFrame = fn(&Plane) -> Option<f64>;
 
 /// The signals that look at the luma of one frame at a time.
-const OF_FRAME: [(Signal, OfFrame); 14] = [
+const OF_FRAME: [(Signal, OfFrame); 17] = [
     (Signal::Sharpness, still::sharpness),
     (Signal::Blockiness, still::blockiness),
     (Signal::Brightness, |plane| Some(still::brightness(plane))),
@@ -316,6 +347,26 @@ const OF_FRAME: [(Signal, OfFrame); 14] = [
     (Signal::Span, |plane| Some(texture::span(plane))),
     (Signal::Flat, texture::flat_share),
     (Signal::Combing, texture::combing),
+    (Signal::UnevenLevels, texture::uneven_levels),
+    (Signal::Periodicity, detail::periodicity),
+    (Signal::SeenBlocks, detail::seen_blocks),
+];
+
+/// A signal of one frame's detail.
+type OfDetail = fn(&Detail) -> f64;
+
+/// The signals of the detail at full and at half size.
+const OF_DETAIL: [[(Signal, OfDetail); 3]; 2] = [
+    [
+        (Signal::DetailShape, |detail| detail.shape),
+        (Signal::DetailPower, |detail| detail.power),
+        (Signal::DetailLikeness, |detail| detail.likeness),
+    ],
+    [
+        (Signal::HalfShape, |detail| detail.shape),
+        (Signal::HalfPower, |detail| detail.power),
+        (Signal::HalfLikeness, |detail| detail.likeness),
+    ],
 ];
 
 /// A signal of one frame's layout.

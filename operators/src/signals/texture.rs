@@ -98,6 +98,30 @@ pub fn missing_levels(plane: &Plane) -> Option<f64> {
     Some(missing as f64 / range.len() as f64)
 }
 
+/// How unevenly the levels of the luma are used: mean distance of the histogram from its own running mean over 9 levels,
+/// 0 (smooth) to about 1.7 (a level in nine). Gaps that an encoder or a scaler has filled again still show. `None` for a
+/// range under 32 levels.
+pub fn uneven_levels(plane: &Plane) -> Option<f64> {
+    const REACH: usize = 4;
+    let mut histogram = [0u32; 256];
+    plane
+        .data()
+        .iter()
+        .for_each(|luma| histogram[usize::from(*luma)] += 1);
+    // Black and white are heaps of their own.
+    let inner = &histogram[usize::from(BLACK)..usize::from(WHITE)];
+    let used = inner.iter().filter(|count| **count > 0).count();
+    let total: u32 = inner[REACH..inner.len() - REACH].iter().sum();
+    if used < 4 || total == 0 || span(plane) < 32.0 / 255.0 {
+        return None;
+    }
+    let apart = |around: &[u32]| {
+        let mean = around.iter().sum::<u32>() as f64 / around.len() as f64;
+        (f64::from(around[REACH]) - mean).abs()
+    };
+    Some(inner.windows(2 * REACH + 1).map(apart).sum::<f64>() / f64::from(total))
+}
+
 /// Luma of the 99th percentile less that of the 1st, as a share of the full scale: 0 to 1.
 pub fn span(plane: &Plane) -> f64 {
     let mut histogram = [0u64; 256];
@@ -206,6 +230,9 @@ mod tests {
         let steps = missing_levels(&plane(|x, _| (x / 16 * 30) as f64)).expect("a range");
         let smooth = missing_levels(&plane(|x, y| (x + y) as f64)).expect("a range");
         assert!(steps > 0.9 && smooth < 0.1, "{steps} {smooth}");
+        let steps = uneven_levels(&plane(|x, y| 20.0 + ((x + y) / 12 * 12) as f64)).expect("some");
+        let smooth = uneven_levels(&plane(|x, y| (x + y) as f64)).expect("a range");
+        assert!(steps > 0.9 && smooth < 0.2, "{steps} {smooth}");
     }
 
     #[test]
