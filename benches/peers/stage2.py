@@ -174,18 +174,20 @@ def plain(path: str, row: dict, models: Models, folder: Path) -> dict:
         encode_crop(path, box, cropped)
         path = cropped
 
-    def judge(name: str, first: int, last: int | None, step: int = 1) -> list[float]:
+    def judge(name: str, first: int, last: int | None, is_reversed: bool = False) -> list[float]:
         reader = decord.VideoReader(path, num_threads=1)
         indices = [first + at for at in uniform((last or len(reader)) - first, models.frames[name])]
-        return models.judge(name, models.prepare(reader.get_batch(indices[::step]).asnumpy()))
+        # Turned round afterwards: decord would seek anew for each frame before the last one.
+        clip = models.prepare(reader.get_batch(indices).asnumpy())
+        return models.judge(name, clip.flip(0) if is_reversed else clip)
 
     result = {f"{name}_filter": judge(name, 0, None) for name in ("vfx", "simcam", "rotation")}
     reader = decord.VideoReader(path, num_threads=1)
     stamps = reader.get_frame_timestamp(range(len(reader)))
     origin = stamps[0][0]
     spans = windows([float(begin - origin) for begin, _ in stamps], float(stamps[-1][1] - origin))
-    for key, name, step in [("seg_simcam", "simcam", 1), ("seg_low_quality", "low_quality", 1), ("inverse_seg_simcam", "simcam", -1)]:
-        result[f"{key}_filter"] = [judge(name, *span, step) for span in spans]
+    for key, name in [("seg_simcam", "simcam"), ("seg_low_quality", "low_quality"), ("inverse_seg_simcam", "simcam")]:
+        result[f"{key}_filter"] = [judge(name, *span, key.startswith("inverse")) for span in spans]
     return result
 
 

@@ -73,6 +73,13 @@ uploads by itself.",
             doc: "The encoder's constant rate factor; lower is better and larger.",
         },
         ParamSpec {
+            name: "margin",
+            ty: ParamType::Float { min: 0.0, max: 0.25 },
+            fallback: Fallback::Is("0.004"),
+            unit: Some("of the shorter side"),
+            doc: "How far the crop keeps away from each region: an overlay's edge is smeared over a few pixels, and found to within a few.",
+        },
+        ParamSpec {
             name: "min_side",
             ty: ParamType::Int { min: 2, max: 8192 },
             fallback: Fallback::Is("64"),
@@ -110,6 +117,7 @@ fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
     Ok(Operator::Transform(Box::new(CropUpload {
         uploads: uploads(context)?,
         encoded_by: PassOffer::first(context.wishes).map(str::to_owned),
+        margin: params.float("margin"),
         min_side: params.int("min_side") as u32,
         min_area: params.float("min_area"),
         options: EncodeOptions {
@@ -154,6 +162,8 @@ struct CropUpload {
     uploads: Option<Uploads>,
     /// The stage whose pass encodes the crop, if there is one.
     encoded_by: Option<String>,
+    /// As a share of the frame's shorter side.
+    margin: f64,
     min_side: u32,
     min_area: f64,
     options: EncodeOptions,
@@ -207,7 +217,17 @@ impl Transform for CropUpload {
     fn apply(&self, call: &Call, inputs: &[Value]) -> Result<Outcome, OperatorError> {
         let video: &Video = inputs[0].get()?;
         let found: &Regions = inputs[1].get()?;
-        let boxes: Vec<[f32; 4]> = found.regions.iter().map(|region| region.rect).collect();
+        let margin = (self.margin * f64::from(found.width.min(found.height))) as f32;
+        let widened = |[left, upper, right, lower]: [f32; 4]| {
+            [
+                left - margin,
+                upper - margin,
+                right + margin,
+                lower + margin,
+            ]
+        };
+        let regions = found.regions.iter();
+        let boxes: Vec<[f32; 4]> = regions.map(|region| widened(region.rect)).collect();
         let (kept, reason) = match safe_crop(
             found.width,
             found.height,

@@ -59,12 +59,14 @@ These are computed if nothing is said. Further ones, by name (px are those of th
 | `missing_levels`, `span` | gaps in the luma's histogram; its width | 0 to 1 |
 | `flat` | share of the 8 x 8 blocks without any detail | 0 to 1 |
 | `combing` | how much odd rows differ from even ones | powers of 2; above 0.5 is interlaced |
-| `uneven_levels` | how unevenly the levels of the luma are used; posterising and stretching raise it | 0 to 1.7 |
+| `uneven_levels` | how unevenly the levels of red, green or blue are used; posterising and stretching raise it | 0 to 1.7 |
 | `detail_shape`, `half_shape` | squared mean over mean square of the detail, each pixel by its surroundings, at full and at half size | 0.64 for a Gaussian, less after a coarse quantiser |
 | `detail_power`, `half_power` | mean square of the same | 0 to 1; rough is 0.6 |
+| `detail_unrest` | deviation of `detail_power` over the frames, by its mean | from 0 |
 | `detail_likeness`, `half_likeness` | correlation of neighbours in the same | noise 0, blur from 0.8 |
 | `periodicity` | strongest period in the finest detail over the middle one: what was scaled up, blocks of any size | powers of 2; above 2.5 |
 | `seen_blocks` | share of the borders of 8 x 8 blocks that are seen | 0 to 1; 0.05 is plain |
+| `wiped_share` | share of the 8 x 8 blocks with structure that have no fine detail | 0 to 1 |
 | `channel_shift`, `chroma_shift` | how much better red agrees with blue, and colour with light, when moved sideways | 0 to 1 |
 
 With two inputs, both of the same span, what is seen only pixel by pixel is measured on the second: `sharpness`, `blockiness`, \

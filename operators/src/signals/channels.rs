@@ -2,7 +2,7 @@
 
 use ndarray::ArrayView3;
 
-/// Furthest that is looked, across and to either side, in pixels.
+/// Furthest that is looked, across and to either side, in pairs of pixels.
 const REACH: usize = 16;
 /// Every so many rows are looked at.
 const ROWS: usize = 3;
@@ -21,7 +21,7 @@ pub fn shifts(frame: ArrayView3<u8>) -> Shifts {
     let (height, width, _) = frame.dim();
     let frame = frame.as_standard_layout();
     let pixels = frame.as_slice().unwrap_or_default();
-    if width < 4 * REACH {
+    if width < 8 * REACH {
         return Shifts {
             channels: None,
             chroma: None,
@@ -32,8 +32,10 @@ pub fn shifts(frame: ArrayView3<u8>) -> Shifts {
     for y in (0..height).step_by(ROWS) {
         let row = &pixels[y * width * 3..(y + 1) * width * 3];
         edges.iter_mut().for_each(Vec::clear);
-        for (left, right) in row.chunks_exact(3).zip(row[3..].chunks_exact(3)) {
-            let [r, g, b] = [0, 1, 2].map(|c| i32::from(right[c]) - i32::from(left[c]));
+        // Colour has half of the luma's resolution in nearly every file.
+        let pair = |at: &[u8], c: usize| i32::from(at[c]) + i32::from(at[c + 3]);
+        for (left, right) in row.chunks_exact(6).zip(row[6..].chunks_exact(6)) {
+            let [r, g, b] = [0, 1, 2].map(|c| pair(right, c) - pair(left, c));
             let luma = (77 * r + 150 * g + 29 * b) as f32 / 256.0;
             edges[0].push(r as f32);
             edges[1].push(b as f32);
@@ -92,15 +94,15 @@ mod tests {
 
     #[test]
     fn split_colours_agree_elsewhere() {
-        let light = |x: usize, y: usize| ((x / 7 * 31 + y / 9 * 17) % 97 * 2) as u8;
+        let light = |x: usize, y: usize| ((x / 14 * 31 + y / 9 * 17) % 97 * 2) as u8;
         let frame = |red: usize| {
-            Array3::from_shape_fn((60, 200, 3), |(y, x, c)| {
+            Array3::from_shape_fn((60, 300, 3), |(y, x, c)| {
                 light(x + if c == 0 { red } else { 0 }, y) / if c == 2 { 2 } else { 1 }
             })
         };
-        let [whole, split] = [0, 6].map(|red| shifts(frame(red).view()).channels.expect("edges"));
+        let [whole, split] = [0, 12].map(|red| shifts(frame(red).view()).channels.expect("edges"));
         assert!(whole == 0.0 && split > 0.5, "{whole} {split}");
-        let grey = Array3::from_elem((60, 200, 3), 90);
+        let grey = Array3::from_elem((60, 300, 3), 90);
         assert_eq!(shifts(grey.view()).channels, None);
     }
 }

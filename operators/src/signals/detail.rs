@@ -199,6 +199,41 @@ pub fn seen_blocks(plane: &Plane) -> Option<f64> {
     Some((strongest(across) + strongest(down)) / 2.0)
 }
 
+/// Share of the 8 x 8 blocks with some structure (means of their quarters over 6 levels apart) that have no fine detail
+/// (mean second difference under 0.6 levels), 0 to 1: an encoder at a low rate keeps the one and wipes out the other. `None`
+/// for a picture with hardly any structure.
+pub fn wiped_share(plane: &Plane) -> Option<f64> {
+    let (mut wiped, mut all, mut blocks) = (0usize, 0usize, 0usize);
+    for top in (0..plane.height().saturating_sub(7)).step_by(8) {
+        for left in (0..plane.width().saturating_sub(7)).step_by(8) {
+            blocks += 1;
+            let rows: [&[u8]; 8] = std::array::from_fn(|y| &plane.row(top + y)[left..left + 8]);
+            let quarter = |y: usize, x: usize| -> u32 {
+                let rows = rows[y..y + 4].iter();
+                rows.flat_map(|row| &row[x..x + 4])
+                    .map(|luma| u32::from(*luma))
+                    .sum()
+            };
+            let quarters = [quarter(0, 0), quarter(0, 4), quarter(4, 0), quarter(4, 4)];
+            let (least, most) = quarters.iter().fold((u32::MAX, 0), |(least, most), it| {
+                (least.min(*it), most.max(*it))
+            });
+            if most - least <= 6 * 16 {
+                continue;
+            }
+            all += 1;
+            let across = rows.iter().flat_map(|row| row.windows(3));
+            let across: u64 = across.map(|it| second(it[0], it[1], it[2])).sum();
+            let down: u64 = rows
+                .windows(3)
+                .flat_map(|it| (0..8).map(move |x| second(it[0][x], it[1][x], it[2][x])))
+                .sum();
+            wiped += usize::from(((across + down) as f64) < 0.6 * 96.0);
+        }
+    }
+    (all * 50 > blocks).then(|| wiped as f64 / all as f64)
+}
+
 /// Adds the steps of one line of runs to [seen, all] of their phase.
 fn count_seen(steps: &[u32], phases: &mut [[u32; 2]; 8]) {
     for (at, around) in steps.windows(5).enumerate() {
@@ -263,5 +298,14 @@ mod tests {
         let seen = |at: &dyn Fn(usize, usize) -> f64| seen_blocks(&plane(at)).expect("large");
         assert!(seen(&soft) < 0.01, "{}", seen(&soft));
         assert!(seen(&blocks) > 2.0 * seen(&corner) - 0.1 && seen(&corner) > 0.05);
+    }
+
+    #[test]
+    fn structure_without_detail_was_wiped() {
+        let ramp = |x: usize, y: usize| 40.0 + x as f64 + y as f64 * 0.5;
+        let grainy = |x: usize, y: usize| ramp(x, y) + rough(x, y) / 40.0;
+        assert!(wiped_share(&plane(ramp)).expect("structure") > 0.9);
+        assert!(wiped_share(&plane(grainy)).expect("structure") < 0.1);
+        assert_eq!(wiped_share(&plane(|_, _| 90.0)), None);
     }
 }

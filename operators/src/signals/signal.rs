@@ -117,15 +117,17 @@ signals! {
     Span "span" Texture 4 "[`texture::span`], median over the frames."
     Flat "flat" Texture 4 "[`texture::flat_share`], median over the frames."
     Combing "combing" Texture 4 "[`texture::combing`], of the frame at 80 % of the order."
-    UnevenLevels "uneven_levels" Texture 4 "[`texture::uneven_levels`], median over the frames."
+    UnevenLevels "uneven_levels" Channels 4 "[`texture::uneven_levels`], median over the frames."
     DetailShape "detail_shape" Detail 4 "[`Detail::shape`], median over the frames."
     DetailPower "detail_power" Detail 4 "[`Detail::power`], median over the frames."
+    DetailUnrest "detail_unrest" Detail 4 "Deviation of [`Detail::power`] over the frames, by its mean."
     DetailLikeness "detail_likeness" Detail 4 "[`Detail::likeness`], median over the frames."
     HalfShape "half_shape" Detail 4 "[`Detail::shape`] at half the size, median over the frames."
     HalfPower "half_power" Detail 4 "[`Detail::power`] at half the size, median over the frames."
     HalfLikeness "half_likeness" Detail 4 "[`Detail::likeness`] at half the size, median over the frames."
     Periodicity "periodicity" Texture 3 "[`detail::periodicity`], median over the frames."
     SeenBlocks "seen_blocks" Texture 4 "[`detail::seen_blocks`], median over the frames."
+    WipedShare "wiped_share" Texture 4 "[`detail::wiped_share`], median over the frames."
     ChannelShift "channel_shift" Channels 4 "[`Shifts::channels`](super::channels::Shifts::channels), of the frame at 80 % of the order."
     ChromaShift "chroma_shift" Channels 4 "[`Shifts::chroma`](super::channels::Shifts::chroma), median over the frames."
 }
@@ -153,6 +155,7 @@ impl Signal {
     fn of_all(self, values: &mut [f64]) -> Option<f64> {
         match self {
             Signal::Brightness | Signal::Contrast => mean(values),
+            Signal::DetailUnrest => relative_deviation(values),
             Signal::MirrorX
             | Signal::MirrorY
             | Signal::RepeatX
@@ -247,12 +250,15 @@ impl<'a> Notes<'a> {
         if self.wants(Group::Detail) {
             for (detail, signals) in detail::detail(&plane).into_iter().zip(OF_DETAIL) {
                 for (signal, of) in signals {
-                    self.note(signal, || detail.as_ref().map(of));
+                    self.note(*signal, || detail.as_ref().map(of));
                 }
             }
         }
         if self.wants(Group::Channels) {
             let shifts = channels::shifts(frame.view());
+            self.note(Signal::UnevenLevels, || {
+                texture::uneven_levels(frame.view())
+            });
             self.note(Signal::ChannelShift, || shifts.channels);
             self.note(Signal::ChromaShift, || shifts.chroma);
         }
@@ -347,22 +353,23 @@ const OF_FRAME: [(Signal, OfFrame); 17] = [
     (Signal::Span, |plane| Some(texture::span(plane))),
     (Signal::Flat, texture::flat_share),
     (Signal::Combing, texture::combing),
-    (Signal::UnevenLevels, texture::uneven_levels),
     (Signal::Periodicity, detail::periodicity),
     (Signal::SeenBlocks, detail::seen_blocks),
+    (Signal::WipedShare, detail::wiped_share),
 ];
 
 /// A signal of one frame's detail.
 type OfDetail = fn(&Detail) -> f64;
 
 /// The signals of the detail at full and at half size.
-const OF_DETAIL: [[(Signal, OfDetail); 3]; 2] = [
-    [
+const OF_DETAIL: [&[(Signal, OfDetail)]; 2] = [
+    &[
         (Signal::DetailShape, |detail| detail.shape),
         (Signal::DetailPower, |detail| detail.power),
+        (Signal::DetailUnrest, |detail| detail.power),
         (Signal::DetailLikeness, |detail| detail.likeness),
     ],
-    [
+    &[
         (Signal::HalfShape, |detail| detail.shape),
         (Signal::HalfPower, |detail| detail.power),
         (Signal::HalfLikeness, |detail| detail.likeness),
@@ -398,6 +405,13 @@ fn fitted_frames(frames: usize) -> Vec<bool> {
         }
     }
     fitted
+}
+
+/// The standard deviation by the mean; `None` of fewer than two values.
+fn relative_deviation(values: &[f64]) -> Option<f64> {
+    let mean = mean(values).filter(|mean| values.len() > 1 && *mean > 0.0)?;
+    let squares = values.iter().map(|value| (value - mean).powi(2));
+    Some((squares.sum::<f64>() / values.len() as f64).sqrt() / mean)
 }
 
 fn mean(values: &[f64]) -> Option<f64> {

@@ -1,5 +1,7 @@
 //! What fine detail says of how a frame was made: best seen at the video's own size.
 
+use ndarray::{ArrayView3, Axis};
+
 use super::plane::Plane;
 
 /// Luma up to this is crushed, from the other on blown.
@@ -54,13 +56,29 @@ fn share(plane: &Plane, is: impl Fn(u8) -> bool) -> f64 {
     plane.data().iter().filter(|luma| is(**luma)).count() as f64 / plane.data().len().max(1) as f64
 }
 
+/// How many pixels have each level.
+fn histogram(plane: &Plane) -> [u32; 256] {
+    let mut histogram = [0u32; 256];
+    for luma in plane.data() {
+        histogram[usize::from(*luma)] += 1;
+    }
+    histogram
+}
+
+/// The level that this share of the pixels does not exceed.
+fn level_at(histogram: &[u32; 256], share: f64) -> usize {
+    let total: u32 = histogram.iter().sum();
+    let mut below = 0u32;
+    let found = histogram.iter().position(|count| {
+        below += count;
+        f64::from(below) >= share * f64::from(total)
+    });
+    found.unwrap_or(0)
+}
+
 /// Entropy of the luma's histogram, 0 (one level) to 8 bits.
 pub fn entropy_bits(plane: &Plane) -> f64 {
-    let mut histogram = [0u32; 256];
-    plane
-        .data()
-        .iter()
-        .for_each(|luma| histogram[usize::from(*luma)] += 1);
+    let histogram = histogram(plane);
     let total = plane.data().len().max(1) as f64;
     let bits = |count: u32| {
         let p = f64::from(count) / total;
@@ -72,25 +90,13 @@ pub fn entropy_bits(plane: &Plane) -> f64 {
 /// Share of the range between the 1st and the 99th percentile of the luma whose levels hardly occur (under a tenth of
 /// their share), 0 to 1: gaps in the histogram are what posterising and stretching leave. `None` for a range under 32 levels.
 pub fn missing_levels(plane: &Plane) -> Option<f64> {
-    let mut histogram = [0u32; 256];
-    plane
-        .data()
-        .iter()
-        .for_each(|luma| histogram[usize::from(*luma)] += 1);
-    let total = plane.data().len() as u32;
-    let at = |share: f64| {
-        let mut below = 0u32;
-        histogram.iter().position(|count| {
-            below += count;
-            f64::from(below) >= share * f64::from(total)
-        })
-    };
-    let (low, high) = (at(0.01)?, at(0.99)?);
+    let histogram = histogram(plane);
+    let (low, high) = (level_at(&histogram, 0.01), level_at(&histogram, 0.99));
     if high < low + 32 {
         return None;
     }
     let range = &histogram[low..=high];
-    let rare = f64::from(total) / range.len() as f64 / 10.0;
+    let rare = plane.data().len() as f64 / range.len() as f64 / 10.0;
     let missing = range
         .iter()
         .filter(|count| f64::from(**count) < rare)
@@ -98,47 +104,36 @@ pub fn missing_levels(plane: &Plane) -> Option<f64> {
     Some(missing as f64 / range.len() as f64)
 }
 
-/// How unevenly the levels of the luma are used: mean distance of the histogram from its own running mean over 9 levels,
-/// 0 (smooth) to about 1.7 (a level in nine). Gaps that an encoder or a scaler has filled again still show. `None` for a
-/// range under 32 levels.
-pub fn uneven_levels(plane: &Plane) -> Option<f64> {
+/// How unevenly the levels of a colour are used in a frame `[h, w, 3]`, of red, green and blue the most uneven: mean distance
+/// of the histogram from its own running mean over 9 levels, 0 (smooth) to about 1.7 (a level in nine). Gaps that an
+/// encoder or a scaler has filled again still show. `None` for ranges under 32 levels.
+pub fn uneven_levels(frame: ArrayView3<u8>) -> Option<f64> {
     const REACH: usize = 4;
-    let mut histogram = [0u32; 256];
-    plane
-        .data()
-        .iter()
-        .for_each(|luma| histogram[usize::from(*luma)] += 1);
-    // Black and white are heaps of their own.
-    let inner = &histogram[usize::from(BLACK)..usize::from(WHITE)];
-    let used = inner.iter().filter(|count| **count > 0).count();
-    let total: u32 = inner[REACH..inner.len() - REACH].iter().sum();
-    if used < 4 || total == 0 || span(plane) < 32.0 / 255.0 {
-        return None;
-    }
-    let apart = |around: &[u32]| {
-        let mean = around.iter().sum::<u32>() as f64 / around.len() as f64;
-        (f64::from(around[REACH]) - mean).abs()
+    let of_channel = |channel: usize| {
+        let mut histogram = [0u32; 256];
+        for level in frame.index_axis(Axis(2), channel) {
+            histogram[usize::from(*level)] += 1;
+        }
+        // Black and white are heaps of their own.
+        let inner = &histogram[usize::from(BLACK)..usize::from(WHITE)];
+        let total: u32 = inner[REACH..inner.len() - REACH].iter().sum();
+        if total == 0 || level_at(&histogram, 0.99) < level_at(&histogram, 0.01) + 32 {
+            return None;
+        }
+        let apart = |around: &[u32]| {
+            let mean = around.iter().sum::<u32>() as f64 / around.len() as f64;
+            (f64::from(around[REACH]) - mean).abs()
+        };
+        let apart: f64 = inner.windows(2 * REACH + 1).map(apart).sum();
+        Some(apart / f64::from(total))
     };
-    Some(inner.windows(2 * REACH + 1).map(apart).sum::<f64>() / f64::from(total))
+    (0..3).filter_map(of_channel).reduce(f64::max)
 }
 
 /// Luma of the 99th percentile less that of the 1st, as a share of the full scale: 0 to 1.
 pub fn span(plane: &Plane) -> f64 {
-    let mut histogram = [0u64; 256];
-    plane
-        .data()
-        .iter()
-        .for_each(|luma| histogram[usize::from(*luma)] += 1);
-    let total = plane.data().len() as f64;
-    let at = |share: f64| {
-        let mut below = 0u64;
-        let found = histogram.iter().position(|count| {
-            below += count;
-            below as f64 >= share * total
-        });
-        found.unwrap_or(0) as f64
-    };
-    (at(0.99) - at(0.01)) / 255.0
+    let histogram = histogram(plane);
+    (level_at(&histogram, 0.99) - level_at(&histogram, 0.01)) as f64 / 255.0
 }
 
 /// Share of the 8 x 8 blocks that are flat (deviation under 1.2 levels), 0 to 1: an encoder at a low rate wipes
@@ -189,6 +184,8 @@ pub fn combing(plane: &Plane) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use ndarray::Array3;
+
     use super::*;
 
     fn plane(at: impl Fn(usize, usize) -> f64) -> Plane {
@@ -230,9 +227,22 @@ mod tests {
         let steps = missing_levels(&plane(|x, _| (x / 16 * 30) as f64)).expect("a range");
         let smooth = missing_levels(&plane(|x, y| (x + y) as f64)).expect("a range");
         assert!(steps > 0.9 && smooth < 0.1, "{steps} {smooth}");
-        let steps = uneven_levels(&plane(|x, y| 20.0 + ((x + y) / 12 * 12) as f64)).expect("some");
-        let smooth = uneven_levels(&plane(|x, y| (x + y) as f64)).expect("a range");
-        assert!(steps > 0.9 && smooth < 0.2, "{steps} {smooth}");
+        let uneven = |step: usize| {
+            let frame = Array3::from_shape_fn((96, 128, 3), |(y, x, c)| {
+                if c == 1 {
+                    20 + ((x + y) / step * step) as u8
+                } else {
+                    90
+                }
+            });
+            uneven_levels(frame.view()).expect("a range")
+        };
+        assert!(
+            uneven(12) > 0.9 && uneven(1) < 0.2,
+            "{} {}",
+            uneven(12),
+            uneven(1)
+        );
     }
 
     #[test]
