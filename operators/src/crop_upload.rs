@@ -209,6 +209,15 @@ impl CropUpload {
     }
 }
 
+/// The regions' rectangles, each wider by `margin` of the frame's shorter side.
+fn kept_away(found: &Regions, margin: f64) -> Vec<[f32; 4]> {
+    let px = (margin * f64::from(found.width.min(found.height))) as f32;
+    let widened =
+        |[left, upper, right, lower]: [f32; 4]| [left - px, upper - px, right + px, lower + px];
+    let regions = found.regions.iter();
+    regions.map(|region| widened(region.rect)).collect()
+}
+
 impl Transform for CropUpload {
     fn warm_up(&self) -> Result<(), OperatorError> {
         self.uploads.as_ref().map_or(Ok(()), Uploads::probe)
@@ -217,17 +226,7 @@ impl Transform for CropUpload {
     fn apply(&self, call: &Call, inputs: &[Value]) -> Result<Outcome, OperatorError> {
         let video: &Video = inputs[0].get()?;
         let found: &Regions = inputs[1].get()?;
-        let margin = (self.margin * f64::from(found.width.min(found.height))) as f32;
-        let widened = |[left, upper, right, lower]: [f32; 4]| {
-            [
-                left - margin,
-                upper - margin,
-                right + margin,
-                lower + margin,
-            ]
-        };
-        let regions = found.regions.iter();
-        let boxes: Vec<[f32; 4]> = regions.map(|region| widened(region.rect)).collect();
+        let boxes = kept_away(found, self.margin);
         let (kept, reason) = match safe_crop(
             found.width,
             found.height,
@@ -269,5 +268,30 @@ impl Transform for CropUpload {
             order,
             ..video.clone()
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::Region;
+
+    #[test]
+    fn a_crop_keeps_away_from_the_regions() {
+        let found = Regions {
+            width: 640,
+            height: 500,
+            frames: 16,
+            regions: vec![Region {
+                class: "border".into(),
+                rect: [0.0, 0.0, 640.0, 61.0],
+                score: 1.0,
+                persistence: 1.0,
+                found_by: "signals",
+            }],
+        };
+        let crop = |margin| safe_crop(640, 500, &kept_away(&found, margin), 64, 0.4);
+        let upper = |margin| crop(margin).expect("room").expect("a crop").y;
+        assert_eq!([upper(0.0), upper(0.004), upper(0.02)], [62, 64, 72]);
     }
 }
