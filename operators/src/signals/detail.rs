@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn structure_without_detail_was_wiped() {
-        let ramp = |x: usize, y: usize| 40.0 + x as f64 + y as f64 * 0.5;
+        let ramp = |x: usize, y: usize| 10.0 + (x + y) as f64 * 0.8;
         let grainy = |x: usize, y: usize| ramp(x, y) + rough(x, y) / 40.0;
         assert!(wiped_share(&plane(ramp)).expect("structure") > 0.9);
         assert!(wiped_share(&plane(grainy)).expect("structure") < 0.1);
