@@ -67,7 +67,7 @@ These are computed if nothing is said. Further ones, by name (px are those of th
 | `periodicity` | strongest period in the finest detail over the middle one: what was scaled up, blocks of any size | powers of 2; above 2.5 |
 | `seen_blocks` | share of the borders of 8 x 8 blocks that are seen | 0 to 1; 0.05 is plain |
 | `wiped_share` | share of the 8 x 8 blocks with structure that have no fine detail | 0 to 1 |
-| `channel_shift`, `chroma_shift` | how much better red agrees with blue, and colour with light, when moved sideways | 0 to 1 |
+| `chroma_shift` | how much better the edges of the colours agree with those of the light when moved sideways | 0 to 1; 0.1 is shifted |
 
 With two inputs, both of the same span, what is seen only pixel by pixel is measured on the second: `sharpness`, `blockiness`, \
 `noise`, and the signals from `fall_off` on. Let the first show whole frames, many and small (`{ frames: 96, size: 128, fit: whole }`), \

@@ -37,7 +37,7 @@ const BAR_SCORE: f32 = 0.3;
 const SURE_BAR: f32 = 0.65;
 
 /// Score that a model's subtitle needs, of which nothing need last.
-const SUBTITLE_SCORE: f32 = 0.45;
+const SUBTITLE_SCORE: f32 = 0.55;
 
 /// Scores that a model's overlay needs, by what the pixels say of it. They were chosen on videos that the detector of
 /// `models/weights/regions` did not learn from; its card says how good they are.
@@ -54,9 +54,9 @@ struct Needed {
 
 const LOGO: Needed = Needed {
     lasting: 0.2,
-    unclear: 0.45,
+    unclear: 0.4,
     moving: 0.65,
-    still: 0.6,
+    still: 0.5,
 };
 
 /// A translucent one hardly has edges, so the pixels count for less.
@@ -64,7 +64,7 @@ const WATERMARK: Needed = Needed {
     lasting: 0.2,
     unclear: 0.25,
     moving: 0.45,
-    still: 0.6,
+    still: 0.5,
 };
 
 /// Puts the regions of a model to those of the pixels.

@@ -1,6 +1,6 @@
 //! What can be said of a clip's quality from its pixels alone, without a model.
 //!
-//! Each signal is one number a clip. [`still`], [`texture`], [`detail`], [`channels`], [`layout`] and [`colour`] look at one frame at a time,
+//! Each signal is one number a clip. [`still`], [`texture`], [`detail`], [`chroma`], [`layout`] and [`colour`] look at one frame at a time,
 //! [`change`] at two frames that follow one another, [`course`] at how such changes run on, [`affine`] and [`misfit`] at how
 //! much of them a moving camera over a flat picture explains; [`signal`] lists all and puts the numbers of the frames
 //! together to the number of the clip. They work on the gamma-coded 8-bit luma ([`plane::Plane`], [`colour`] on RGB), and
@@ -12,7 +12,7 @@
 pub mod affine;
 mod affine_maps;
 pub mod change;
-pub mod channels;
+pub mod chroma;
 pub mod colour;
 pub mod course;
 pub mod detail;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ndarray::ArrayView3;
+
 use super::affine::Pyramid;
 use super::colour::{self, Colour};
 use super::course::{self, Standing};
@@ -9,7 +11,7 @@ use super::detail::{self, Detail};
 use super::layout::{self, Layout};
 use super::misfit::{Misfit, misfit};
 use super::plane::Plane;
-use super::{change, channels, still, texture};
+use super::{change, chroma, still, texture};
 use crate::media::frames::Frame;
 
 /// Most frames between which a camera's motion is fitted; of a longer clip as many, spread evenly. Frames that are further
@@ -22,7 +24,7 @@ enum Group {
     Still,
     Texture,
     Detail,
-    Channels,
+    Rgb,
     Layout,
     Colour,
     Course,
@@ -117,7 +119,7 @@ signals! {
     Span "span" Texture 4 "[`texture::span`], median over the frames."
     Flat "flat" Texture 4 "[`texture::flat_share`], median over the frames."
     Combing "combing" Texture 4 "[`texture::combing`], of the frame at 80 % of the order."
-    UnevenLevels "uneven_levels" Channels 4 "[`texture::uneven_levels`], median over the frames."
+    UnevenLevels "uneven_levels" Rgb 4 "[`texture::uneven_levels`], median over the frames."
     DetailShape "detail_shape" Detail 4 "[`Detail::shape`], median over the frames."
     DetailPower "detail_power" Detail 4 "[`Detail::power`], median over the frames."
     DetailUnrest "detail_unrest" Detail 4 "Deviation of [`Detail::power`] over the frames, by its mean."
@@ -128,8 +130,7 @@ signals! {
     Periodicity "periodicity" Texture 3 "[`detail::periodicity`], median over the frames."
     SeenBlocks "seen_blocks" Texture 4 "[`detail::seen_blocks`], median over the frames."
     WipedShare "wiped_share" Texture 4 "[`detail::wiped_share`], median over the frames."
-    ChannelShift "channel_shift" Channels 4 "[`Shifts::channels`](super::channels::Shifts::channels), of the frame at 80 % of the order."
-    ChromaShift "chroma_shift" Channels 4 "[`Shifts::chroma`](super::channels::Shifts::chroma), median over the frames."
+    ChromaShift "chroma_shift" Rgb 4 "[`chroma::chroma_shift`], median over the frames."
 }
 
 impl Signal {
@@ -145,10 +146,7 @@ impl Signal {
     pub fn is_fine(self) -> bool {
         use Signal::*;
         matches!(self, Sharpness | Blockiness | Noise)
-            || matches!(
-                self.group(),
-                Group::Texture | Group::Detail | Group::Channels
-            )
+            || matches!(self.group(), Group::Texture | Group::Detail | Group::Rgb)
     }
 
     /// The number of a clip from those of its frames or pairs of frames.
@@ -160,7 +158,6 @@ impl Signal {
             | Signal::MirrorY
             | Signal::RepeatX
             | Signal::RepeatY
-            | Signal::ChannelShift
             | Signal::Combing => quantile(values, 0.8),
             _ => median(values),
         }
@@ -247,20 +244,15 @@ impl<'a> Notes<'a> {
         for (signal, of) in OF_FRAME {
             self.note(signal, || of(&plane));
         }
+        for (signal, of) in OF_RGB {
+            self.note(signal, || of(frame.view()));
+        }
         if self.wants(Group::Detail) {
             for (detail, signals) in detail::detail(&plane).into_iter().zip(OF_DETAIL) {
                 for (signal, of) in signals {
                     self.note(*signal, || detail.as_ref().map(of));
                 }
             }
-        }
-        if self.wants(Group::Channels) {
-            let shifts = channels::shifts(frame.view());
-            self.note(Signal::UnevenLevels, || {
-                texture::uneven_levels(frame.view())
-            });
-            self.note(Signal::ChannelShift, || shifts.channels);
-            self.note(Signal::ChromaShift, || shifts.chroma);
         }
         if self.wants(Group::Layout) {
             let layout = layout::layout(frame.view(), &plane);
@@ -356,6 +348,15 @@ const OF_FRAME: [(Signal, OfFrame); 17] = [
     (Signal::Periodicity, detail::periodicity),
     (Signal::SeenBlocks, detail::seen_blocks),
     (Signal::WipedShare, detail::wiped_share),
+];
+
+/// A signal of one frame's colours.
+type OfRgb = fn(ArrayView3<u8>) -> Option<f64>;
+
+/// The signals that look at the colours of one frame at its own size.
+const OF_RGB: [(Signal, OfRgb); 2] = [
+    (Signal::UnevenLevels, texture::uneven_levels),
+    (Signal::ChromaShift, chroma::chroma_shift),
 ];
 
 /// A signal of one frame's detail.

@@ -62,10 +62,6 @@ const SIGNALS: [(&str, &[&str]); 4] = [
             "flat",
             "combing",
             "blockiness",
-            "uneven_levels",
-            "periodicity",
-            "channel_shift",
-            "chroma_shift",
         ],
     ),
     (
@@ -162,7 +158,7 @@ pub struct Args {
     #[arg(long, default_value = "cache")]
     cache: PathBuf,
     /// Signals that the rule may use at most; the best are kept
-    #[arg(long, default_value_t = 14)]
+    #[arg(long, default_value_t = 40)]
     signals: usize,
     /// Folder of the model, which gets `combine.json`; without it nothing is written
     #[arg(long)]
