@@ -38,7 +38,7 @@ resumed where it was cut, checked against the length and the checksum that the s
 together stay under `limits.disk`, and a copy goes away when the last stage that reads it has answered.
 
 A tier that has no such file, or an empty one, hands on to the next. So does one that fails, after some tries; one that \
-fails again and again is left out for half a minute. If none has the file, the error names each tier with its answer, and \
+fails again and again is left out for half a minute, unless it is the last. If none has the file, the error names each tier with its answer, and \
 counts as temporary (worth another attempt) if any tier failed for a moment. A store that refuses our keys or has no such \
 bucket stops the job before it starts. A row with `use_alluxio: false` in its `info` is not looked for in tiers of type \
 `alluxio`.
@@ -180,12 +180,13 @@ impl Fetch {
     async fn in_tiers(&self, call: &Call, row: &Row, path: &str) -> Result<Found, OperatorError> {
         let without_alluxio = !InputRow::new(row).may_use_alluxio()?;
         let mut answers: Vec<(&Tier, StoreError)> = Vec::new();
-        for tier in &self.tiers {
+        for (at, tier) in self.tiers.iter().enumerate() {
             if without_alluxio && tier.place.service() == "alluxio" {
                 self.tally.add(&tier.skips, 1);
                 continue;
             }
-            if tier.rests() {
+            // The last one is asked all the same: there is no other one to ask instead.
+            if tier.rests() && at + 1 < self.tiers.len() {
                 self.tally.add(&tier.failures, 1);
                 answers.push((tier, tier.resting()));
                 continue;

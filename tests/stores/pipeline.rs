@@ -282,6 +282,39 @@ fn rows_survive_stores_that_break() {
 }
 
 #[test]
+fn the_last_tier_is_asked_however_often_it_failed() {
+    let work = tempfile::tempdir().expect("a folder");
+    let root = work.path().join("s3");
+    fs::create_dir_all(root.join("videos")).expect("a bucket");
+    for name in (0..6).map(|at| format!("bad-{at}.mp4")) {
+        fs::write(root.join("videos").join(name), padded("plain.mp4", 8)).expect("a file");
+    }
+    fs::write(root.join("videos/good.mp4"), padded("plain.mp4", 8)).expect("a file");
+    let server = s3::start(&root);
+    let proxy = proxy::start(server.address, &[proxy::Fault::Error500], 100, "bad-");
+    let stores = format!(
+        "  far: {{ type: s3, endpoint: \"{}\", bucket: videos, access_key_id: \"${{env:ID}}\", secret_access_key: \"${{env:KEY}}\" }}",
+        proxy.running.url()
+    );
+    let one_by_one = pipeline(&stores, "tiers: [far]")
+        .replace("retry: { attempts: 4, backoff: 100ms }", "concurrency: 1");
+    let file = work.path().join("last.yaml");
+    fs::write(&file, one_by_one).expect("a file");
+    let line = |name: &str| json!({"video_id": name, "video_path": name}).to_string() + "\n";
+    let mut table: String = (0..6).map(|at| line(&format!("bad-{at}.mp4"))).collect();
+    table += &line("good.mp4");
+    fs::write(work.path().join("in.jsonl"), table).expect("a table");
+    let (input, out) = (work.path().join("in.jsonl"), work.path().join("out.jsonl"));
+    let keys = [("ID", s3::KEY_ID), ("KEY", s3::SECRET)];
+    run(work.path(), &file, &input, &out, &keys);
+    let succeeded = |row: &Json| row["result_info"]["succeed"] == "true";
+    for row in rows(&out) {
+        assert_eq!(succeeded(&row), row["video_id"] == "good.mp4", "{row}");
+    }
+    assert_eq!(rows(&out).len(), 7);
+}
+
+#[test]
 fn a_row_may_forbid_alluxio_and_a_bad_path_never_leaves_the_store() {
     let work = tempfile::tempdir().expect("a folder");
     fs::write(work.path().join("secret.mp4"), padded("plain.mp4", 8)).expect("a file");
