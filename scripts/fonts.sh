@@ -9,5 +9,5 @@ if [ "$(id -u)" != 0 ]; then
   sudo=(sudo)
 fi
 echo "fonts: installing with apt: ${fonts[*]}"
-"${sudo[@]}" apt-get update -qq
-"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${fonts[@]}" >/dev/null
+"${sudo[@]}" apt-get -o Acquire::Retries=3 update -qq
+"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "${fonts[@]}" >/dev/null

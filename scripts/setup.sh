@@ -33,8 +33,8 @@ if [ ${#needed[@]} -gt 0 ]; then
     sudo=(sudo)
   fi
   say "installing with apt: ${needed[*]}"
-  "${sudo[@]}" apt-get update -qq
-  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${needed[@]}" >/dev/null
+  "${sudo[@]}" apt-get -o Acquire::Retries=3 update -qq
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "${needed[@]}" >/dev/null
 fi
 
 # --- libtorch: third_party/libtorch is a link, so that every checkout of a user shares one copy at one path
