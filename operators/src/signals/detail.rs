@@ -25,7 +25,7 @@ pub struct Detail {
     pub likeness: f64,
 }
 
-/// The detail of a plane, and of the same at half its size. `None` if a side is under 32 px, or without detail.
+/// The detail of a plane, and of the same at half its size. `None` if a side of it is under 14 px, or without detail.
 pub fn detail(plane: &Plane) -> [Option<Detail>; 2] {
     [1, 2].map(|factor| {
         let (width, pixels) = plane.shrunk(factor);
