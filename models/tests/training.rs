@@ -192,6 +192,35 @@ fn a_run_that_goes_on_is_the_run_that_was_never_cut() {
     assert!(second.resume(&file).is_err());
 }
 
+#[test]
+fn a_run_starts_from_the_models_of_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let two = || {
+        vec![
+            task("square", HeadKind::Linear),
+            task("repeat", HeadKind::Attentive),
+        ]
+    };
+    let one = || vec![task("square", HeadKind::Linear)];
+    for (place, tasks) in [two(), one()].into_iter().enumerate() {
+        let at = folder.path().join(place.to_string());
+        let mut first = trainer(tasks.clone(), Precision::F32);
+        learn(&mut first, 0..6);
+        export::classifiers(&first, &at).unwrap();
+        let mut second = trainer(tasks, Precision::F32);
+        second.start_from(&at).unwrap();
+        assert_eq!(second.step(), 0);
+        let (clips, _) = clips(5);
+        let scores = |trainer: &ClassifierTrainer| trainer.scores(clips.view()).unwrap();
+        for (got, want) in scores(&second).iter().zip(scores(&first)) {
+            assert_near(got, &want); // the models are f16
+        }
+    }
+    let mut other = trainer(vec![task("circle", HeadKind::Linear)], Precision::F32);
+    let message = other.start_from(folder.path()).unwrap_err().to_string();
+    assert!(message.contains("circle"), "{message}");
+}
+
 /// How far half precision may move a probability here.
 const HALF: f32 = 3e-3;
 

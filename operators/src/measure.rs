@@ -53,6 +53,12 @@ These are computed if nothing is said. Further ones, by name (px are those of th
 | `vertical_edges`, `level_edges` | share of the edges within 12° of upright, of level | 0 to 1 |
 | `light_top`, `light_left`, `detail_top`, `detail_left`, `blue_top`, `blue_left` | light, detail and blueness of one outer third against the other | -1 to 1 |
 | `mirror_x`, `mirror_y`, `repeat_x`, `repeat_y` | correlation of one half with the other, mirrored or as it is | -1 to 1 |
+| `stark`, `stark_swing` | share of the picture in edges of 150 levels, and by how much that changes: lettering, stickers | 0 to 1 |
+| `edge_light` | correlation of light with detail | -1 to 1; outlines glow at 0.7, drawn in ink at -0.7 |
+| `turn_likeness` | correlation of the middle with itself, turned by a third to an eighth | -1 to 1; a kaleidoscope is over 0.7 |
+| `colour_split` | how much better the edges of red agree with those of blue when moved | 0 to 1; 0.1 is split |
+| `colour_by_light` | share of the colour that follows from the light alone | 0 to 1; a duotone is over 0.9 |
+| `bright_specks`, `speck_bias` | share of the picture in small spots that are here and gone, and bright ones over dark ones | 0 to 1; powers of 2 |
 | `fall_off`, `wide_fall_off` | how much more pixels differ 2 apart than 1, and 4 than 2 | powers of 2; blur raises it to 2 |
 | `shadows`, `highlights` | share of crushed and of blown pixels | 0 to 1 |
 | `entropy` | of the luma | 0 to 8 bits |
@@ -67,6 +73,8 @@ These are computed if nothing is said. Further ones, by name (px are those of th
 | `periodicity` | strongest period in the finest detail over the middle one: what was scaled up, blocks of any size | powers of 2; above 2.5 |
 | `seen_blocks` | share of the borders of 8 x 8 blocks that are seen | 0 to 1; 0.05 is plain |
 | `wiped_share` | share of the 8 x 8 blocks with structure that have no fine detail | 0 to 1 |
+| `row_lines` | how much more the means of neighbouring rows differ than those of columns | powers of 2; above 4 are scan lines |
+| `dark_pile`, `bright_pile` | how much fuller the last levels of the luma are than those before them | powers of 2; above 2 light was cut off |
 | `chroma_shift` | how much better the edges of the colours agree with those of the light when moved sideways | 0 to 1; 0.1 is shifted |
 
 With two inputs, both of the same span, what is seen only pixel by pixel is measured on the second: `sharpness`, `blockiness`, \

@@ -11,13 +11,17 @@ use super::chance::Chance;
 use super::initial;
 use super::learner::{Learner, Progress, Recipe};
 use super::loss::cross_entropy;
-use crate::config::HeadKind;
+use crate::config::{HeadKind, ModelConfig};
 use crate::device::{Device, Precision};
 use crate::error::{ModelError, Result};
 use crate::heads::Head;
 use crate::parameters::Parameters;
 use crate::preprocess::Preprocess;
 use crate::vjepa2::{Encoder, Thinning, VJepa2Config};
+use crate::weights::Weights;
+
+/// What the names of a backbone begin with in a folder that holds the whole model.
+pub(super) const WHOLE_MODEL: &str = "vjepa2.";
 
 /// A task that the backbone is to serve.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,6 +104,35 @@ impl ClassifierTrainer {
             precision,
             seed,
         })
+    }
+
+    /// Starts from the models of a former run, as [`export::classifiers`](super::export::classifiers) wrote them below
+    /// `folder`: the backbone, and the head of each published task; other heads stay as they were drawn.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] or [`ModelError::Weights`] when a task's folder cannot be read or has other sizes; when
+    /// libtorch refuses.
+    pub fn start_from(&mut self, folder: &Path) -> Result<()> {
+        let _no_grad = no_grad_guard();
+        for task in self.tasks.iter().filter(|task| task.published) {
+            let trained = Weights::of_model(&ModelConfig::read(folder.join(&task.name))?)?;
+            let head = format!("heads.{}.", task.name);
+            let prefix = if trained.names().any(|name| name.starts_with(WHOLE_MODEL)) {
+                WHOLE_MODEL
+            } else {
+                ""
+            };
+            for (name, weight) in self.learner.weights() {
+                let trained_name = match name.strip_prefix(&head) {
+                    Some(own) => own.to_owned(),
+                    None if name.starts_with("encoder.") => format!("{prefix}{name}"),
+                    None => continue,
+                };
+                let trained = trained.get(&trained_name, &weight.size())?;
+                weight.shallow_clone().f_copy_(&trained)?;
+            }
+        }
+        self.learner.average_anew()
     }
 
     /// The tasks, in the order of a batch's shares.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use tch::{Kind, Tensor};
 
 use super::checkpoint;
-use super::classifiers::{ClassifierTrainer, Task};
+use super::classifiers::{ClassifierTrainer, Task, WHOLE_MODEL};
 use crate::config::CONFIG_FILE;
 use crate::error::{ModelError, Result};
 
@@ -51,7 +51,7 @@ pub fn classifiers(trainer: &ClassifierTrainer, folder: &Path) -> Result<Vec<std
             let file = format!("../{BACKBONE_FOLDER}/{WEIGHTS_FILE}");
             config.insert("backbone".into(), json!(file));
         } else {
-            tensors.extend(encoder("vjepa2."));
+            tensors.extend(encoder(WHOLE_MODEL));
         }
         let place = folder.join(&task.name);
         write_weights(&place, tensors)?;

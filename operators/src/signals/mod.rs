@@ -1,10 +1,11 @@
 //! What can be said of a clip's quality from its pixels alone, without a model.
 //!
-//! Each signal is one number a clip. [`still`], [`texture`], [`detail`], [`layout`], [`colour`] and [`chroma`] look at one frame at
-//! a time, [`change`] at two frames that follow one another, [`course`] at how such changes run on, [`affine`] and [`misfit`]
-//! at how much of them a moving camera over a flat picture explains; [`signal`] lists all and puts the numbers of the frames
-//! together to the number of the clip. They work on the gamma-coded 8-bit luma ([`plane::Plane`]); [`colour`], [`chroma`] and
-//! [`texture::uneven_levels`] on RGB. None uses threads or chance: the same frames give the same number.
+//! Each signal is one number a clip. [`still`], [`texture`], [`detail`], [`layout`], [`colour`], [`chroma`] and most of [`effects`]
+//! look at one frame at a time, [`change`] at two frames that follow one another, [`course`] at how such changes run on,
+//! [`affine`] and [`misfit`] at how much of them a moving camera over a flat picture explains; [`signal`] lists all and puts the
+//! numbers of the frames together to the number of the clip. They work on the gamma-coded 8-bit luma ([`plane::Plane`]);
+//! [`colour`], [`chroma`], [`texture::uneven_levels`] and some of [`effects`] on RGB. None uses threads or chance: the same frames
+//! give the same number.
 //!
 //! Two frames of a clip that are the same frame in memory come from a span with fewer frames than were asked for. They
 //! are one frame here, or a short window would pass for a frozen one.
@@ -16,6 +17,7 @@ pub mod chroma;
 pub mod colour;
 pub mod course;
 pub mod detail;
+pub mod effects;
 pub mod layout;
 pub mod misfit;
 pub mod plane;

@@ -8,6 +8,7 @@ use super::affine::Pyramid;
 use super::colour::{self, Colour};
 use super::course::{self, Standing};
 use super::detail::{self, Detail};
+use super::effects::{self, Specks};
 use super::layout::{self, Layout};
 use super::misfit::{Misfit, misfit};
 use super::plane::Plane;
@@ -30,6 +31,8 @@ enum Group {
     Course,
     Fit,
     Standing,
+    Effects,
+    Specks,
 }
 
 macro_rules! signals {
@@ -131,6 +134,17 @@ signals! {
     SeenBlocks "seen_blocks" Texture 4 "[`detail::seen_blocks`], median over the frames."
     WipedShare "wiped_share" Texture 4 "[`detail::wiped_share`], median over the frames."
     ChromaShift "chroma_shift" Rgb 4 "[`chroma::chroma_shift`], median over the frames."
+    RowLines "row_lines" Texture 4 "[`texture::row_lines`], median over the frames."
+    DarkPile "dark_pile" Texture 4 "[`texture::dark_pile`], median over the frames."
+    BrightPile "bright_pile" Texture 4 "[`texture::bright_pile`], median over the frames."
+    Stark "stark" Effects 4 "[`effects::stark`], of the frame at 90 % of the order."
+    StarkSwing "stark_swing" Effects 4 "Largest less smallest [`effects::stark`] of the frames."
+    EdgeLight "edge_light" Effects 4 "[`effects::edge_light`], of the frame at 90 % of the order."
+    TurnLikeness "turn_likeness" Effects 4 "[`effects::turn_likeness`], of the frame at 80 % of the order, of 17 frames at most."
+    ColourSplit "colour_split" Effects 4 "[`effects::colour_split`], of the frame at 90 % of the order, of 17 frames at most."
+    ColourByLight "colour_by_light" Effects 4 "[`effects::colour_by_light`], of the frame at 90 % of the order, of 17 frames at most."
+    BrightSpecks "bright_specks" Specks 5 "[`Specks::bright`]."
+    SpeckBias "speck_bias" Specks 4 "[`Specks::bias`]."
 }
 
 impl Signal {
@@ -158,7 +172,12 @@ impl Signal {
             | Signal::MirrorY
             | Signal::RepeatX
             | Signal::RepeatY
+            | Signal::TurnLikeness
             | Signal::Combing => quantile(values, 0.8),
+            Signal::Stark | Signal::EdgeLight | Signal::ColourSplit | Signal::ColourByLight => {
+                quantile(values, 0.9)
+            }
+            Signal::StarkSwing => Some(quantile(values, 1.0)? - quantile(values, 0.0)?),
             _ => median(values),
         }
     }
@@ -211,6 +230,7 @@ struct Notes<'a> {
     changes: Vec<f64>,
     frozen: Vec<f64>,
     standing: Standing,
+    specks: Specks,
 }
 
 impl<'a> Notes<'a> {
@@ -226,6 +246,7 @@ impl<'a> Notes<'a> {
             changes: Vec::new(),
             frozen: Vec::new(),
             standing: Standing::default(),
+            specks: Specks::default(),
         }
     }
 
@@ -286,6 +307,22 @@ impl<'a> Notes<'a> {
         if self.wants(Group::Standing) {
             self.standing.push(&plane);
         }
+        if self.wants(Group::Effects) {
+            let stark = effects::stark(&plane);
+            self.note(Signal::Stark, || Some(stark));
+            self.note(Signal::StarkSwing, || Some(stark));
+            self.note(Signal::EdgeLight, || effects::edge_light(&plane));
+            if is_fitted {
+                self.note(Signal::TurnLikeness, || effects::turn_likeness(&plane));
+                self.note(Signal::ColourSplit, || effects::colour_split(frame.view()));
+                self.note(Signal::ColourByLight, || {
+                    effects::colour_by_light(frame.view())
+                });
+            }
+        }
+        if self.wants(Group::Specks) {
+            self.specks.push(&plane);
+        }
         self.before = Some(plane);
     }
 
@@ -310,6 +347,8 @@ impl<'a> Notes<'a> {
             Signal::StillShare => self.standing.still_share(),
             Signal::MotionTop => self.standing.motion_place().map(|(top, _)| top),
             Signal::MotionLeft => self.standing.motion_place().map(|(_, left)| left),
+            Signal::BrightSpecks => self.specks.bright(),
+            Signal::SpeckBias => self.specks.bias(),
             Signal::AffineResidual => misfit.residual,
             Signal::Misfit => misfit.middle_px,
             Signal::MisfitHigh => misfit.high_px,
@@ -330,7 +369,7 @@ impl<'a> Notes<'a> {
 type OfFrame = fn(&Plane) -> Option<f64>;
 
 /// The signals that look at the luma of one frame at a time.
-const OF_FRAME: [(Signal, OfFrame); 17] = [
+const OF_FRAME: [(Signal, OfFrame); 20] = [
     (Signal::Sharpness, still::sharpness),
     (Signal::Blockiness, still::blockiness),
     (Signal::Brightness, |plane| Some(still::brightness(plane))),
@@ -348,6 +387,11 @@ const OF_FRAME: [(Signal, OfFrame); 17] = [
     (Signal::Periodicity, detail::periodicity),
     (Signal::SeenBlocks, detail::seen_blocks),
     (Signal::WipedShare, detail::wiped_share),
+    (Signal::RowLines, texture::row_lines),
+    (Signal::DarkPile, |plane| Some(texture::dark_pile(plane))),
+    (Signal::BrightPile, |plane| {
+        Some(texture::bright_pile(plane))
+    }),
 ];
 
 /// A signal of one frame's colours.

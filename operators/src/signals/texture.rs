@@ -104,6 +104,60 @@ pub fn missing_levels(plane: &Plane) -> Option<f64> {
     Some(missing as f64 / range.len() as f64)
 }
 
+/// Levels at an end of the histogram that are held against those after them.
+const PILE: usize = 4;
+/// How many after them.
+const AFTER_PILE: usize = 12;
+
+/// How much fuller the four darkest levels of the luma are than the twelve after them, each by its width, as a power of two:
+/// below 0 where light runs out on its own, above 2 where it was cut off. The darkest level is that which one pixel in 200 has.
+pub fn dark_pile(plane: &Plane) -> f64 {
+    pile(&histogram(plane))
+}
+
+/// As [`dark_pile`], of the brightest levels.
+pub fn bright_pile(plane: &Plane) -> f64 {
+    let mut histogram = histogram(plane);
+    histogram.reverse();
+    pile(&histogram)
+}
+
+fn pile(histogram: &[u32; 256]) -> f64 {
+    let end = level_at(histogram, 0.005).min(255 - PILE - AFTER_PILE);
+    let sum = |levels: &[u32]| f64::from(levels.iter().sum::<u32>() + 1) / levels.len() as f64;
+    let (near, far) = histogram[end..end + PILE + AFTER_PILE].split_at(PILE);
+    (sum(near) / sum(far)).log2()
+}
+
+/// How much more the means of neighbouring rows differ than those of neighbouring columns (second differences), as a power
+/// of two: 0 in pictures of the world, above 4 under scan lines. `None` for a flat picture or under 16 px.
+pub fn row_lines(plane: &Plane) -> Option<f64> {
+    let (w, h) = (plane.width(), plane.height());
+    if w < 16 || h < 16 {
+        return None;
+    }
+    let mut columns = vec![0u32; w];
+    let rows: Vec<f64> = plane
+        .rows()
+        .map(|row| {
+            for (sum, luma) in columns.iter_mut().zip(row) {
+                *sum += u32::from(*luma);
+            }
+            row.iter().map(|luma| u64::from(*luma)).sum::<u64>() as f64 / w as f64
+        })
+        .collect();
+    let columns: Vec<f64> = columns
+        .iter()
+        .map(|sum| f64::from(*sum) / h as f64)
+        .collect();
+    let bent = |means: &[f64]| {
+        let bends = means.windows(3).map(|m| (m[0] - 2.0 * m[1] + m[2]).powi(2));
+        bends.sum::<f64>() / means.len() as f64
+    };
+    let (down, across) = (bent(&rows), bent(&columns));
+    (down.max(across) > 1e-3).then(|| ((down + 1e-2) / (across + 1e-2)).log2())
+}
+
 /// How unevenly the levels of a colour are used in a frame `[h, w, 3]`, of red, green and blue the most uneven: mean distance
 /// of the histogram from its own running mean over 9 levels, 0 (smooth) to about 1.7 (a level in nine). Gaps that an
 /// encoder or a scaler has filled again still show. `None` for ranges under 32 levels.
@@ -243,6 +297,27 @@ mod tests {
             uneven(12),
             uneven(1)
         );
+    }
+
+    #[test]
+    fn light_that_was_cut_off_piles_up() {
+        let shade = |x: usize, y: usize| rough(x, y) * 0.5 + rough(x + 9, y) * 0.5;
+        let whole = plane(shade);
+        let cut = plane(|x, y| (shade(x, y) * 1.8 - 100.0).clamp(5.0, 240.0));
+        assert!(dark_pile(&whole) < 0.5 && bright_pile(&whole) < 0.5);
+        assert!(dark_pile(&cut) > 2.0 && bright_pile(&cut) > 2.0);
+    }
+
+    #[test]
+    fn scan_lines_lie_across() {
+        let lined = plane(|x, y| rough(x / 5, y / 5) * if y % 3 == 0 { 0.5 } else { 1.0 });
+        let plain = plane(|x, y| rough(x / 5, y / 5));
+        let (lined, plain) = (
+            row_lines(&lined).expect("rows"),
+            row_lines(&plain).expect("rows"),
+        );
+        assert!(lined > 4.0 && plain.abs() < 2.0, "{lined} {plain}");
+        assert_eq!(row_lines(&plane(|_, _| 90.0)), None);
     }
 
     #[test]

@@ -76,6 +76,9 @@ pub struct Args {
     /// Folder of the run: checkpoint, metrics.jsonl, models/; a run that is there goes on
     #[arg(long)]
     out: PathBuf,
+    /// Folder of the models of a former run, of the same sizes, to start from; without it, from chance
+    #[arg(long)]
+    from: Option<PathBuf>,
     /// Steps of the whole run
     #[arg(long, default_value_t = 6000)]
     steps: u64,
@@ -143,6 +146,9 @@ pub fn run(args: &Args) -> Result<(), Error> {
         let notes = trainer.resume(&checkpoint)?;
         best = notes.get("best").and_then(Value::as_f64).unwrap_or(0.0);
         eprintln!("going on from step {}", trainer.step());
+    } else if let Some(folder) = &args.from {
+        trainer.start_from(folder)?;
+        eprintln!("starts from {}", folder.display());
     }
     let training = Dataset::open(&args.cache, args.models.folder(), Split::Train)?;
     let validation = Dataset::open(&args.cache, args.models.folder(), Split::Val)?;
