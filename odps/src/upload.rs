@@ -177,6 +177,15 @@ impl Upload {
                         tokio::time::sleep(client.policy().pause).await;
                         continue;
                     }
+                    "CLOSING" => {
+                        return Err(Error::new(
+                            ErrorKind::Temporary,
+                            format!(
+                                "commit {}: the server has been at it for {POLLS} looks, and may yet end",
+                                self.table
+                            ),
+                        ));
+                    }
                     "NORMAL" => {
                         self.compare(&state.blocks, blocks)?;
                         self.send_commit(client).await

@@ -9,7 +9,7 @@ use clipsieve_engine::operator::{
 };
 use serde_json::{Map, Value as Json, json};
 
-use crate::kinds::{REGIONS, Regions, VERDICT, VIDEO, Verdict, Video};
+use crate::kinds::{CROP_KEY, REGIONS, Regions, VERDICT, VIDEO, Verdict, Video};
 use crate::tables::{Machine, ResultRow};
 
 /// The entry of `info` that lists the stages that skipped a video.
@@ -116,7 +116,7 @@ impl<'a> Seen<'a> {
             self.origin.get_or_insert_with(|| video.origin.clone());
             if let Some(crop) = &video.crop {
                 self.uploaded = crop.url.clone();
-                self.entry("abnormal_region_crop", stage, crop.to_json())?;
+                self.entry(CROP_KEY, stage, crop.to_json())?;
             }
             Ok(())
         } else if value.is::<Regions>() {

@@ -196,10 +196,10 @@ impl Transform for Combine {
         let mut body = Map::new();
         for (index, segment) in &network.body {
             let of_segment = |verdict: &&Verdict| {
-                verdict
-                    .body
-                    .get(index)
-                    .and_then(inner)
+                let other = verdict.body.get(index)?;
+                let is_same = other["duration"] == segment["duration"];
+                inner(other)
+                    .filter(|_| is_same)
                     .map(|(_, body)| body.clone())
             };
             let bodies: Option<Vec<_>> = measured.iter().map(of_segment).collect();
@@ -271,6 +271,7 @@ mod tests {
     fn models(folder: &Path) -> Models {
         let model = Model {
             path: folder.to_owned(),
+            elsewhere: std::collections::BTreeMap::new(),
             facts: json!({ "labels": ["good", "bad"] }),
             store: None,
         };
@@ -345,10 +346,14 @@ mod tests {
         assert_eq!(said.body["0"]["net_filter"]["prob"], json!(0.8));
         assert_eq!(said.body["1"]["duration"], json!([3, 7]));
         assert_eq!(said.body["1"]["net_filter"]["label"], "bad");
-        let mut short = seg_measured;
+        let mut short = seg_measured.clone();
         short.body.remove("1");
-        let error = apply(&[seg_network, short]).expect_err("windows that do not fit");
-        assert!(error.full_message().contains("window 1"), "{error}");
+        let mut other_stride = seg_measured;
+        other_stride.body["1"]["duration"] = json!([2, 6]);
+        for wrong in [short, other_stride] {
+            let error = apply(&[seg_network.clone(), wrong]).expect_err("windows that do not fit");
+            assert!(error.full_message().contains("window 1"), "{error}");
+        }
     }
 
     #[test]

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use clipsieve_engine::operator::{
     BuildContext, Call, Continuation, Executor, Fallback, Operator, OperatorError, OperatorSpec,
-    Outcome, ParamSpec, ParamType, Planner, Ports, Row, Signature, Transform, Value,
+    Outcome, ParamSpec, ParamType, Planner, Ports, Row, RowKey, Setting, Signature, Transform,
+    Value,
 };
-
+use ndarray::Array3;
 use tempfile::TempPath;
 
 use crate::demand::PassOffer;
-use crate::kinds::{CropOrder, CropReport, REGIONS, Regions, VIDEO, Video};
-use crate::media::{CropRect, EncodeOptions, Medium, crop_to_file};
+use crate::kinds::{CROP_KEY, CropOrder, CropReport, REGIONS, Regions, VIDEO, Video};
+use crate::media::{CropRect, EncodeOptions, Interrupt, Medium, crop_to_file, frames_to_file};
 use crate::regions::safe_crop::safe_crop;
 use crate::upload::UPLOAD;
 use crate::uploads::{Uploads, check_key};
@@ -98,7 +99,10 @@ uploads by itself.",
     concurrency: 0,
     check: Some(check_key),
     demand: None,
-    planner: Planner::NONE,
+    planner: Planner {
+        row_key: Some(row_key),
+        ..Planner::NONE
+    },
     build,
 };
 
@@ -112,10 +116,18 @@ pub const UPLOAD_BEHIND_DECODE: Continuation = Continuation {
     },
 };
 
+fn row_key(_: &Setting<'_>) -> Option<RowKey> {
+    Some(RowKey {
+        key: CROP_KEY.to_owned(),
+        param: None,
+    })
+}
+
 fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
     let params = context.setting.params;
     Ok(Operator::Transform(Box::new(CropUpload {
         uploads: uploads(context)?,
+        key: params.text("key").to_owned(),
         encoded_by: PassOffer::first(context.wishes).map(str::to_owned),
         margin: params.float("margin"),
         min_side: params.int("min_side") as u32,
@@ -160,6 +172,8 @@ pub(crate) fn crop_file(scratch: &Path, key: &str) -> Result<TempPath, OperatorE
 
 struct CropUpload {
     uploads: Option<Uploads>,
+    /// The template of the files' keys.
+    key: String,
     /// The stage whose pass encodes the crop, if there is one.
     encoded_by: Option<String>,
     /// As a share of the frame's shorter side.
@@ -220,7 +234,19 @@ fn kept_away(found: &Regions, margin: f64) -> Vec<[f32; 4]> {
 
 impl Transform for CropUpload {
     fn warm_up(&self) -> Result<(), OperatorError> {
-        self.uploads.as_ref().map_or(Ok(()), Uploads::probe)
+        let Some(uploads) = &self.uploads else {
+            return Ok(());
+        };
+        // One frame tells whether there are such an encoder and preset, and whether the container takes what they make.
+        let file = crop_file(&self.scratch, &self.key)?;
+        let frame = Array3::zeros((64, 64, 3));
+        let never = Interrupt::never();
+        frames_to_file([frame.view()], (25, 1), &file, &self.options, &never).map_err(|error| {
+            OperatorError::config(format!(
+                "crops cannot be encoded; see `encoder`, `preset`, `quality` and the ending of `key`: {error}"
+            ))
+        })?;
+        uploads.probe()
     }
 
     fn apply(&self, call: &Call, inputs: &[Value]) -> Result<Outcome, OperatorError> {

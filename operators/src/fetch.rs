@@ -181,7 +181,7 @@ impl Fetch {
         let without_alluxio = !InputRow::new(row).may_use_alluxio()?;
         let mut answers: Vec<(&Tier, StoreError)> = Vec::new();
         for (at, tier) in self.tiers.iter().enumerate() {
-            if without_alluxio && tier.place.service() == "alluxio" {
+            if without_alluxio && tier.is_alluxio() {
                 self.tally.add(&tier.skips, 1);
                 continue;
             }
@@ -191,7 +191,7 @@ impl Fetch {
                 answers.push((tier, tier.resting()));
                 continue;
             }
-            let tried = self.in_tier(tier, call, row, path).await;
+            let tried = self.in_tier(tier, call, row, path, without_alluxio).await;
             tier.note(tried.as_ref().err());
             match tried {
                 Ok(found) => {
@@ -216,6 +216,11 @@ impl Fetch {
                 }
             }
         }
+        if answers.is_empty() {
+            return Err(OperatorError::bad_input(
+                "`info.use_alluxio` is false, and all tiers are of type alluxio: add a tier of another type to `tiers`",
+            ));
+        }
         Err(none_has_it(path, &answers))
     }
 
@@ -225,10 +230,12 @@ impl Fetch {
         call: &Call,
         row: &Row,
         path: &str,
+        without_alluxio: bool,
     ) -> Result<Found, Trouble> {
         let store = tier.place.of(row)?;
         let stored = store.locate(path).await?;
-        self.believe(tier, &stored, row, path).await?;
+        self.believe(tier, &stored, row, path, without_alluxio)
+            .await?;
         let origin = store.url_of(stored.key.as_str());
         if let Some(path) = stored.local {
             let medium = Medium::file(path);
@@ -250,14 +257,18 @@ impl Fetch {
         stored: &Stored,
         row: &Row,
         path: &str,
+        without_alluxio: bool,
     ) -> Result<(), StoreError> {
-        let Some(origin) = self.tiers.last().filter(|_| self.compare) else {
+        let may_ask = |origin: &&Tier| {
+            let is_other = !std::ptr::eq(tier, *origin);
+            is_other && !origin.rests() && !(without_alluxio && origin.is_alluxio())
+        };
+        let Some(origin) = self.tiers.last().filter(|_| self.compare).filter(may_ask) else {
             return Ok(());
         };
-        if std::ptr::eq(tier, origin) || origin.rests() {
-            return Ok(());
-        }
-        let asked = async { origin.place.of(row)?.locate(path).await }.await;
+        let asked = async { origin.place.of(row)?.locate(path).await };
+        let asked = asked.await.map_err(Trouble::Tier);
+        origin.note(asked.as_ref().err());
         match asked {
             Ok(told) if told.bytes != stored.bytes => {
                 self.tally.add(&tier.outdated, 1);
@@ -271,7 +282,8 @@ impl Fetch {
                     ),
                 ))
             }
-            Err(answer) if is_failure(&answer) => {
+            Err(Trouble::Tier(answer)) if is_failure(&answer) => {
+                self.tally.add(&origin.failures, 1);
                 tracing::debug!(
                     store = origin.place.name(),
                     "sizes were not compared: {answer}"

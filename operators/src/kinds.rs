@@ -18,6 +18,8 @@ pub const FRAMES: PortKind = PortKind("frames");
 pub const CLIP: PortKind = PortKind("clip");
 /// Frames of several windows: [`Clips`].
 pub const CLIPS: PortKind = PortKind("clips");
+/// The key of a row's `info` that tells of the crop.
+pub const CROP_KEY: &str = "abnormal_region_crop";
 /// What a filter says: [`Verdict`].
 pub const VERDICT: PortKind = PortKind("verdict");
 
@@ -74,7 +76,7 @@ pub struct CropReport {
 }
 
 impl CropReport {
-    /// The row's `abnormal_region_crop`.
+    /// What stands under [`CROP_KEY`].
     pub fn to_json(&self) -> Json {
         json!({
             "cropped": self.kept.is_some(),

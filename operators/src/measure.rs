@@ -429,8 +429,12 @@ impl Transform for Measure {
         } else {
             let Clips(clips) = input.get()?;
             let fine: Option<&Clips> = fine.map(Value::get).transpose()?;
+            let spans = |clips: &[Clip]| -> Vec<(f64, f64)> {
+                let span = |clip: &Clip| (clip.start_seconds, clip.end_seconds);
+                clips.iter().map(span).collect()
+            };
             if let Some(Clips(fine)) = fine
-                && fine.len() != clips.len()
+                && spans(fine) != spans(clips)
             {
                 return Err(OperatorError::bad_input(
                     "its two inputs have other windows: give both the same length and stride",

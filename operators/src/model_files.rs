@@ -51,7 +51,13 @@ pub fn model(address: &str, stores: &Stores) -> Result<Model, String> {
         }
         Network::Yolov8(sizes) => facts["size"] = json!(sizes.size_px),
     }
-    Ok(Model { path, facts, store })
+    let backbone = config.backbone.map(|file| ("backbone".to_owned(), file));
+    Ok(Model {
+        path,
+        elsewhere: backbone.into_iter().collect(),
+        facts,
+        store,
+    })
 }
 
 fn giga(count: u64) -> f64 {

@@ -254,6 +254,21 @@ fn a_second_rule_over_one_network_is_refused_for_both_write_its_key() {
 }
 
 #[test]
+fn two_crops_of_one_row_are_refused_for_both_write_its_key() {
+    let spec = registry().get("crop_upload").expect("crop_upload");
+    let text = around(spec);
+    let (id, example) = spec.example.split_once(':').expect("`id: { … }`");
+    let twice = text.replace(
+        &format!("  {id}:{example}\n"),
+        &format!("  {id}:{example}\n  again:{example}\n"),
+    );
+    let from = twice.find("op: aggregate, from: [").expect("an aggregate") + 22;
+    let twice = format!("{}{id}, again, {}", &twice[..from], &twice[from..]);
+    let said: Vec<String> = compiled(&twice).errors().map(ToString::to_string).collect();
+    assert!(said.iter().any(|said| said.contains("C061")), "{said:?}");
+}
+
+#[test]
 fn a_sampler_takes_its_geometry_from_the_model_behind_it() {
     let spec = registry().get("classify").expect("classify");
     let plan = compiled(&around(spec)).plan.expect("a plan");

@@ -368,6 +368,28 @@ fn a_row_may_forbid_alluxio_and_a_bad_path_never_leaves_the_store() {
     let told = String::from_utf8_lossy(&done.stdout).into_owned();
     assert!(told.contains("2 not to look in near"), "{told}");
     assert_eq!(asked.get(), 0, "Alluxio was asked all the same");
+
+    // Nor to compare sizes; and where there is nothing else, the row says so.
+    let stores = format!("  disk: {{ type: fs, root: s3/far }}\n{stores}");
+    for (tiers, error) in [
+        ("[disk, near]", None),
+        ("[near]", Some("all tiers are of type alluxio")),
+    ] {
+        fs::write(&file, pipeline(&stores, &format!("tiers: {tiers}"))).expect("a file");
+        fs::write(&input, row("a", "a.mp4", json!({"use_alluxio": false}))).expect("a table");
+        let environment = [("ID", s3::KEY_ID), ("KEY", s3::SECRET)];
+        run(work.path(), &file, &input, &out, &environment);
+        let told = rows(&out)[0]["result_info"].clone();
+        assert_eq!(told["succeed"], error.is_none().to_string(), "{told}");
+        assert!(
+            told["error"]
+                .as_str()
+                .unwrap_or("")
+                .contains(error.unwrap_or("")),
+            "{told}"
+        );
+    }
+    assert_eq!(asked.get(), 0, "Alluxio was asked for a size");
 }
 
 #[test]

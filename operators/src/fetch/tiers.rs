@@ -40,6 +40,11 @@ impl Tier {
         }
     }
 
+    /// Whether rows may forbid to look in it.
+    pub fn is_alluxio(&self) -> bool {
+        self.place.service() == "alluxio"
+    }
+
     /// Notes how a question ended. A tier that fails again and again rests, so that it does not hold up every row.
     pub fn note(&self, trouble: Option<&Trouble>) {
         match trouble {

@@ -1,6 +1,7 @@
 //! Files into a store.
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,8 +55,13 @@ fn put_locally(root: &LocalRoot, key: &Key, from: &Path) -> Result<(), StoreErro
     // Takes the half-written file along when something fails; finds nothing after the renaming.
     let partial = tempfile::TempPath::try_from_path(partial)
         .map_err(|error| StoreError::of_io("naming a temporary file", &error))?;
-    std::fs::copy(from, &partial)
-        .map_err(|error| StoreError::of_io(&format!("writing `{key}`"), &error))?;
+    let write = || -> io::Result<()> {
+        // Not `fs::copy`, which would hand on the permissions of a temporary file.
+        let mut to = File::create_new(&partial)?;
+        io::copy(&mut File::open(from)?, &mut to)?;
+        to.sync_all()
+    };
+    write().map_err(|error| StoreError::of_io(&format!("writing `{key}`"), &error))?;
     std::fs::rename(&partial, root.real.join(key.as_str()))
         .map_err(|error| StoreError::of_io(&format!("renaming to `{key}`"), &error))
 }

@@ -87,49 +87,41 @@ impl Kind {
     }
 }
 
-/// Whether rows can be written to a column of this type; otherwise only nulls can.
-pub(super) fn writable(kind: &DataType) -> bool {
-    matches!(
-        kind,
-        DataType::Boolean
-            | DataType::Int8
-            | DataType::Int16
-            | DataType::Int32
-            | DataType::Int64
-            | DataType::Float32
-            | DataType::Float64
-            | DataType::Utf8
-    )
-}
-
 /// Rows as a batch of this schema. A column that a row does not have is null; one that the schema does not have is left
 /// out. Text columns take any value: text as it is, everything else as JSON.
 ///
+/// A value that its column cannot hold is null there, and told to `unfit`, with the column.
+///
 /// # Errors
-/// A value that its column cannot hold, with the column.
-pub(super) fn batch(schema: &SchemaRef, rows: &[Row]) -> Result<RecordBatch, String> {
+/// When the batch cannot be built.
+pub(super) fn batch(
+    schema: &SchemaRef,
+    rows: &[Row],
+    mut unfit: impl FnMut(&str, String),
+) -> Result<RecordBatch, String> {
     let columns: Vec<ArrayRef> = schema
         .fields()
         .iter()
-        .map(|field| column(field, rows))
-        .collect::<Result<_, _>>()?;
+        .map(|field| column(field, rows, &mut unfit))
+        .collect();
     let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
         .map_err(|error| error.to_string())
 }
 
-fn column(field: &Field, rows: &[Row]) -> Result<ArrayRef, String> {
+fn column(field: &Field, rows: &[Row], unfit: &mut dyn FnMut(&str, String)) -> ArrayRef {
     let values = rows.iter().map(|row| match row.0.get(field.name()) {
         None | Some(Json::Null) => None,
         value => value,
     });
-    let refuse = |value: &Json, wanted: &str| {
-        Err(format!(
+    let mut refuse = |value: &Json, wanted: &str| {
+        let message = format!(
             "column `{}` takes {wanted}, and a row has {} there: {}",
             field.name(),
             kind_of(value),
             shortened(&value.to_string())
-        ))
+        );
+        unfit(field.name(), message);
     };
     macro_rules! build {
         ($builder:expr, $wanted:expr, $take:expr) => {{
@@ -139,11 +131,14 @@ fn column(field: &Field, rows: &[Row]) -> Result<ArrayRef, String> {
                     None => builder.append_null(),
                     Some(value) => match $take(value) {
                         Some(taken) => builder.append_value(taken),
-                        None => return refuse(value, $wanted),
+                        None => {
+                            refuse(value, $wanted);
+                            builder.append_null();
+                        }
                     },
                 }
             }
-            Ok(Arc::new(builder.finish()) as ArrayRef)
+            Arc::new(builder.finish()) as ArrayRef
         }};
     }
     macro_rules! whole {
@@ -186,12 +181,14 @@ fn column(field: &Field, rows: &[Row]) -> Result<ArrayRef, String> {
                     Some(other) => builder.append_value(other.to_string()),
                 }
             }
-            Ok(Arc::new(builder.finish()))
+            Arc::new(builder.finish())
         }
-        other => match values.flatten().next() {
-            Some(value) => refuse(value, &format!("{other}, which is not written here")),
-            None => Ok(new_null_array(other, rows.len())),
-        },
+        other => {
+            if let Some(value) = values.flatten().next() {
+                refuse(value, &format!("{other}, which is not written here"));
+            }
+            new_null_array(other, rows.len())
+        }
     }
 }
 
@@ -225,7 +222,7 @@ mod tests {
             .iter()
             .map(|field| format!("{}:{}", field.name(), field.data_type()))
             .collect();
-        let batch = batch(&schema, rows).unwrap();
+        let batch = batch(&schema, rows, |_, why| panic!("{why}")).unwrap();
         let back = (0..rows.len()).map(|index| Json::Object(cells::row(&batch, index).0));
         (types.join(" "), back.collect())
     }
@@ -248,10 +245,15 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_a_column_cannot_hold_is_named() {
+    fn a_value_that_a_column_cannot_hold_is_null_and_named() {
         let schema =
             |kind| -> SchemaRef { Arc::new(Schema::new(vec![Field::new("n", kind, true)])) };
-        let told = |kind, rows: &[Row]| batch(&schema(kind), rows).unwrap_err();
+        let told = |kind, rows: &[Row]| {
+            let mut told = String::new();
+            let batch = batch(&schema(kind), rows, |_, why| told = why).unwrap();
+            assert_eq!(batch.column(0).null_count(), 1);
+            told
+        };
         assert_eq!(
             told(DataType::Int8, &rows(json!([{"n": 300}]))),
             "column `n` takes whole numbers (i8), and a row has a number there: 300"
@@ -261,11 +263,11 @@ mod tests {
             "column `n` takes numbers, and a row has text there: \"x\""
         );
         assert!(told(DataType::Date32, &rows(json!([{"n": "x"}]))).contains("Date32"));
-        assert_eq!(
-            batch(&schema(DataType::Date32), &rows(json!([{}, {}])))
-                .unwrap()
-                .num_rows(),
-            2
+        let none = batch(
+            &schema(DataType::Date32),
+            &rows(json!([{}, {}])),
+            |_, why| panic!("{why}"),
         );
+        assert_eq!(none.unwrap().num_rows(), 2);
     }
 }

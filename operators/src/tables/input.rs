@@ -51,15 +51,21 @@ impl<'a> InputRow<'a> {
     /// What the row tells of the video. A missing, null or empty column tells nothing.
     ///
     /// # Errors
-    /// `BadInput` if the column is neither a JSON object nor text that holds one.
+    /// `BadInput` if the column is neither a JSON object nor text that holds one, or is nested too deeply.
     pub fn info(&self) -> Result<Map<String, Json>, OperatorError> {
         let problem = |why: String| Err(OperatorError::bad_input(format!("column `info` {why}")));
+        let shallow = |info: Map<String, Json>| {
+            if info.values().any(|value| is_deeper(value, MAX_LEVELS)) {
+                return problem(format!("is nested more than {MAX_LEVELS} levels deep"));
+            }
+            Ok(info)
+        };
         match self.0.0.get("info") {
             None | Some(Json::Null) => Ok(Map::new()),
-            Some(Json::Object(info)) => Ok(info.clone()),
+            Some(Json::Object(info)) => shallow(info.clone()),
             Some(Json::String(text)) if text.trim().is_empty() => Ok(Map::new()),
             Some(Json::String(text)) => match serde_json::from_str(text) {
-                Ok(Json::Object(info)) => Ok(info),
+                Ok(Json::Object(info)) => shallow(info),
                 Ok(other) => problem(format!(
                     "must hold a JSON object, this text holds {}",
                     kind_of(&other)
@@ -103,6 +109,19 @@ impl<'a> InputRow<'a> {
     }
 }
 
+/// How deep an `info` may be nested: rows hold it some levels down, and a JSON reader gives up at 128.
+const MAX_LEVELS: u32 = 64;
+
+/// Whether a value has more than so many levels of arrays and objects.
+fn is_deeper(value: &Json, levels: u32) -> bool {
+    let mut inner: Box<dyn Iterator<Item = &Json>> = match value {
+        Json::Array(values) => Box::new(values.iter()),
+        Json::Object(members) => Box::new(members.values()),
+        _ => return false,
+    };
+    levels == 0 || inner.any(|value| is_deeper(value, levels - 1))
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -136,6 +155,22 @@ mod tests {
         for info in [json!(null), json!(""), json!("  "), json!({}), json!("{}")] {
             let row = row(json!({"video_path": "a.mp4", "info": info}));
             assert!(InputRow::new(&row).info().unwrap().is_empty());
+        }
+    }
+
+    #[test]
+    fn an_info_that_readers_of_rows_would_choke_on_is_refused() {
+        let nested = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
+        let of = |info: Json| {
+            let row = row(json!({"video_path": "a.mp4", "info": info}));
+            InputRow::new(&row).info()
+        };
+        let text = |levels| json!(format!("{{\"a\": {}}}", nested(levels)));
+        let object = |levels| serde_json::from_str(text(levels).as_str().unwrap()).unwrap();
+        assert!(of(text(64)).is_ok() && of(object(64)).is_ok());
+        for refused in [of(text(65)), of(object(65)), of(text(126))] {
+            let message = refused.unwrap_err().message;
+            assert_eq!(message, "column `info` is nested more than 64 levels deep");
         }
     }
 

@@ -23,6 +23,8 @@ pub struct Growing {
     target: PathBuf,
     file: Option<File>,
     length: u64,
+    /// Whether a part of what could not be appended may lie behind `length`.
+    is_torn: bool,
     /// Whether it outlives this process, for a later one to go on with.
     kept: bool,
     finished: bool,
@@ -57,7 +59,7 @@ impl Output {
     /// Appends; in a file that is kept, the bytes are on disk when this returns. Returns its length then.
     ///
     /// # Errors
-    /// What the output answered. A file is as it was then.
+    /// What the output answered. What a file has of these bytes then does not count, and is cut off by what is next appended.
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<u64> {
         match self {
             Self::File(file) => file.append(bytes),
@@ -114,6 +116,7 @@ impl Growing {
             target,
             file: None,
             length: 0,
+            is_torn: false,
             kept: false,
             finished: false,
         };
@@ -174,13 +177,17 @@ impl Growing {
             Some(file) => file,
             None => self.file.insert(File::create(&self.partial)?),
         };
+        if self.is_torn {
+            file.set_len(length)?;
+            file.seek(SeekFrom::Start(length))?;
+            self.is_torn = false;
+        }
         let written = file.write_all(bytes).and_then(|()| match kept {
             true => file.sync_data(),
             false => Ok(()),
         });
         if let Err(error) = written {
-            file.set_len(length)?;
-            file.seek(SeekFrom::Start(length))?;
+            self.is_torn = true;
             return Err(error);
         }
         self.length += bytes.len() as u64;

@@ -125,7 +125,11 @@ fn write(spool: &mut Spool, output: &mut (dyn Write + Send)) -> io::Result<()> {
         ArrowWriter::try_new(output, schema.clone(), Some(properties)).map_err(failed)?;
     spool.each_batch::<io::Error>(|rows| {
         let refuse = |why| io::Error::new(io::ErrorKind::InvalidData, why);
-        let batch = columns::batch(&schema, rows).map_err(refuse)?;
+        let mut wrong = None;
+        let batch = columns::batch(&schema, rows, |_, why| wrong = Some(why)).map_err(refuse)?;
+        if let Some(why) = wrong {
+            return Err(refuse(why));
+        }
         writer.write(&batch).map_err(failed)?;
         if writer.in_progress_size() >= GROUP_BYTES {
             writer.flush().map_err(failed)?;

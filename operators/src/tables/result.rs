@@ -79,16 +79,21 @@ impl<'a> ResultRow<'a> {
     /// * `video_oss_url` is the uploaded file, else `oss://bucket/path` if the input names a bucket, else where the video
     ///   was taken from, else the input's path, else null.
     /// * `info` holds the keys of the input's `info`, then what was found; what was found wins when both have a key, so
-    ///   that a row can be judged again. An `info` that is no JSON object is kept under `unparsed`.
+    ///   that a row can be judged again. An `info` that is no JSON object is kept as text under `unparsed`.
     /// * `start_time` and `avg_cost` are null when it is not known when work began.
     /// * Other columns of the input follow, except `video_path`, which `video_oss_url` replaces.
     pub fn build(self, machine: &Machine, ended_at: SystemTime) -> Document {
         let view = InputRow::new(self.input);
         let as_read = |column: &str| self.input.0.get(column).cloned().unwrap_or(Json::Null);
+        // As text it stands no deeper than any other.
+        let as_text = |column: &str| match as_read(column) {
+            Json::String(text) => Json::String(text),
+            other => Json::String(other.to_string()),
+        };
 
         let mut info = view
             .info()
-            .unwrap_or_else(|_| Map::from_iter([("unparsed".to_owned(), as_read("info"))]));
+            .unwrap_or_else(|_| Map::from_iter([("unparsed".to_owned(), as_text("info"))]));
         info.extend(self.found);
 
         let cost_seconds = self
@@ -241,6 +246,13 @@ mod tests {
                 },
             })
         );
+    }
+
+    #[test]
+    fn an_info_that_is_no_object_is_kept_as_text() {
+        let list = row(json!({"video_path": "a.mp4", "info": [[1], "x"]}));
+        let document = plain(&list).build(&machine(), at(0));
+        assert_eq!(document.row.0["info"], json!({"unparsed": "[[1],\"x\"]"}));
     }
 
     #[test]

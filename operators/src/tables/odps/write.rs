@@ -1,9 +1,10 @@
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use arrow_schema::SchemaRef;
+use arrow_schema::{DataType, SchemaRef};
 use clipsieve_engine::operator::OperatorError;
 use clipsieve_odps::{Client, Error, ErrorKind, TableUri, Upload, UploadOptions};
 
@@ -44,6 +45,8 @@ pub(in crate::tables) struct OdpsTarget {
     noted: Option<Note>,
     /// Where notes are kept for a later process, if they are.
     notes: Option<PathBuf>,
+    /// Columns in which a value did not fit, and of which that was said.
+    misfits: BTreeSet<String>,
 }
 
 impl OdpsTarget {
@@ -63,7 +66,7 @@ impl OdpsTarget {
         let schema = service.schema.arrow().map_err(operator_error)?;
         for column in COLUMNS {
             let there = schema.field_with_name(column);
-            if !there.is_ok_and(|field| columns::writable(field.data_type())) {
+            if !there.is_ok_and(|field| *field.data_type() == DataType::Utf8) {
                 let all: Vec<String> = service
                     .schema
                     .columns
@@ -107,6 +110,7 @@ impl OdpsTarget {
             session: None,
             noted: None,
             notes: None,
+            misfits: BTreeSet::new(),
         })
     }
 
@@ -145,6 +149,7 @@ impl OdpsTarget {
             Err(Trouble::Service(error)) if !error.is_temporary() => {
                 return Err(operator_error(error));
             }
+            Err(Trouble::Here(error)) if !error.kind.is_temporary() => return Err(error),
             Err(trouble) => {
                 tracing::warn!(
                     "rows are sent to {} later, and wait on the disk: {trouble}",
@@ -210,27 +215,32 @@ impl OdpsTarget {
         end: u64,
         patience: Option<Duration>,
     ) -> Result<(), Trouble> {
-        self.begin()?;
+        self.begin(patience)?;
         let Some((upload, note)) = &mut self.session else {
             return Err(Trouble::Here(OperatorError::internal(
                 "no session was begun",
             )));
         };
         let (from, schema, table) = (note.sent(), &self.schema, &self.service.table);
+        let misfits = &mut self.misfits;
         let (mut to, mut batches) = (from, Vec::new());
         if from < end {
             let mut file = File::open(rows)?;
             let at_once = spool::BATCH_BYTES.min(self.block_bytes as usize);
             spool::each_batch(&mut file, from..end, at_once, |rows, at| {
-                let batch = columns::batch(schema, rows)
-                    .map_err(|why| OperatorError::config(format!("{table}: {why}")))?;
+                let unfit = |column: &str, why: String| {
+                    if misfits.insert(column.to_owned()) {
+                        tracing::warn!("{table}: {why}; null is written there and in rows like it");
+                    }
+                };
+                let batch = columns::batch(schema, rows, unfit).map_err(OperatorError::internal)?;
                 batches.push(batch);
                 to = at;
                 Ok::<_, Trouble>(to - from < self.block_bytes)
             })?;
         } else {
             // A table without rows has a block without rows.
-            let none = columns::batch(schema, &[]);
+            let none = columns::batch(schema, &[], |_, _| {});
             batches.push(none.map_err(OperatorError::internal)?);
         }
         let Service {
@@ -245,7 +255,7 @@ impl OdpsTarget {
 
     /// Sees to it that there is a session: the one that an earlier process noted, if it still has what was sent, or a new
     /// one.
-    fn begin(&mut self) -> Result<(), Trouble> {
+    fn begin(&mut self, patience: Option<Duration>) -> Result<(), Trouble> {
         if self.session.is_some() {
             return Ok(());
         }
@@ -256,13 +266,14 @@ impl OdpsTarget {
             ..
         } = &self.service;
         let gone_on = match &self.noted {
-            Some(note) => runtime.block_on(go_on(client, table, note))?,
+            Some(note) => runtime.block_on(within(patience, go_on(client, table, note)))?,
             None => None,
         };
         let session = match gone_on.zip(self.noted.take()) {
             Some(session) => session,
             None => {
-                let upload = runtime.block_on(Upload::open(client, table, self.options))?;
+                let opened = Upload::open(client, table, self.options);
+                let upload = runtime.block_on(within(patience, opened))?;
                 let note = Note::new(upload.id());
                 note.keep(self.notes.as_deref())?;
                 (upload, note)
@@ -336,17 +347,17 @@ fn is_over(error: &Error) -> bool {
     matches!(error.kind, ErrorKind::Expired | ErrorKind::NotFound)
 }
 
-async fn within(
+async fn within<T>(
     patience: Option<Duration>,
-    work: impl Future<Output = Result<(), Error>>,
-) -> Result<(), Trouble> {
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Trouble> {
     let Some(patience) = patience else {
         return Ok(work.await?);
     };
     match tokio::time::timeout(patience, work).await {
         Ok(done) => Ok(done?),
         Err(_) => Err(Trouble::Here(OperatorError::temporary(format!(
-            "the block did not go up within {} s",
+            "the service did not answer within {} s",
             patience.as_secs()
         )))),
     }
