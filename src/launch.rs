@@ -40,6 +40,11 @@ pub struct Launch {
 /// # Errors
 /// Something is missing or contradicts itself: what, and what to do.
 pub fn of(arguments: &Run, env: &dyn Fn(&str) -> Option<String>) -> Result<Option<Launch>, String> {
+    if let Some(flag) = useless(arguments, env) {
+        return Err(format!(
+            "`{flag}` needs the master: say `--master HOST[:PORT]` or `--hosts FILE`"
+        ));
+    }
     let Some(mut found) = told(arguments, env)? else {
         return Ok(None);
     };
@@ -57,6 +62,32 @@ pub fn of(arguments: &Run, env: &dyn Fn(&str) -> Option<String>) -> Result<Optio
     }
     let secret = secret(arguments.secret_file.as_deref(), env)?;
     Ok(Some(Launch { secret, ..found }))
+}
+
+/// A flag that would do nothing, since nobody says where the master is.
+fn useless(arguments: &Run, env: &dyn Fn(&str) -> Option<String>) -> Option<&'static str> {
+    if arguments.hosts.is_some() || arguments.master.is_some() {
+        return None;
+    }
+    // A launcher that started this one machine alone says so by them.
+    let launched = ["RANK", "SLURM_PROCID"]
+        .map(env)
+        .iter()
+        .any(Option::is_some);
+    let flags = [
+        ("--process", arguments.process.is_some()),
+        (
+            "--machines",
+            arguments.machines.is_some_and(|count| count > 1),
+        ),
+        ("--listen", arguments.listen.is_some() && !launched),
+        (
+            "--secret-file",
+            arguments.secret_file.is_some() && !launched,
+        ),
+    ];
+    let given = flags.into_iter().find(|(_, is_given)| *is_given);
+    given.map(|(flag, _)| flag)
 }
 
 fn told(arguments: &Run, env: &dyn Fn(&str) -> Option<String>) -> Result<Option<Launch>, String> {
@@ -282,6 +313,36 @@ mod tests {
         assert!(unknown.contains("--process"), "{unknown}");
         let open = launched(&["--hosts", file, "--process", "0"], &[]).unwrap_err();
         assert!(open.contains("--secret-file"), "{open}");
+    }
+
+    #[test]
+    fn flags_that_would_do_nothing_are_refused() {
+        for flag in [
+            ["--process", "1"],
+            ["--machines", "2"],
+            ["--listen", "a"],
+            ["--secret-file", "s"],
+        ] {
+            let refused = launched(&flag, &[SECRET]).unwrap_err();
+            assert!(
+                refused.contains(flag[0]) && refused.contains("--master"),
+                "{refused}"
+            );
+        }
+        let alone = [SECRET, ("RANK", "0"), ("WORLD_SIZE", "1")];
+        assert!(launched(&["--listen", "a"], &alone).unwrap().is_none());
+        assert!(launched(&["--machines", "1"], &[]).unwrap().is_none());
+        let one = [
+            "--master",
+            "a",
+            "--machines",
+            "1",
+            "--process",
+            "0",
+            "--listen",
+            "a",
+        ];
+        assert!(launched(&one, &[]).unwrap().is_none());
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! `clipsieve graph`: a dry run. It builds no model and touches no store.
+//! `clipsieve graph`: a dry run. It builds no model: it reads their `config.json`, and the bytes of encoders that several
+//! could share. It touches no store but to bring a model that lies in one.
 
 use std::io::{self, IsTerminal};
 

@@ -297,10 +297,7 @@ fn work_alone(arguments: &Run, plan: &Plan, ledger: Option<Ledger>) -> io::Resul
 }
 
 fn work_as_member(arguments: &Run, plan: &Plan, member: Member) -> io::Result<Exit> {
-    let lent = member.ledger.as_ref().map(|lent| {
-        let shelf = ledger::folder(&lent.folder);
-        Ledger::lent(&shelf, &lent.token)
-    });
+    let lent = member.ledger.as_ref().map(|lent| borrow(plan, lent));
     let ledger = match lent.transpose() {
         Ok(ledger) => ledger,
         Err(error) => return Ok(died(&error.into())),
@@ -313,6 +310,14 @@ fn work_as_member(arguments: &Run, plan: &Plan, member: Member) -> io::Result<Ex
         ..RunOptions::default()
     };
     work(arguments, plan, options)
+}
+
+/// Opens the ledger that the supervisor lends, if it is of this plan: the file may have changed since the run began.
+fn borrow(plan: &Plan, lent: &Lent) -> Result<Ledger, LedgerError> {
+    let ledger = Ledger::lent(&ledger::folder(&lent.folder), &lent.token)?;
+    let now = Identity::of(plan, Some(ledger.identity())).map_err(LedgerError::Unreadable)?;
+    ledger.check(&now)?;
+    Ok(ledger)
 }
 
 /// Runs the plan in this process: alone, or as one of several.

@@ -209,7 +209,7 @@ pub fn a_machine_without_the_secret_is_missing() {
     let told = stranger.expect(3);
     assert!(
         told.contains("does not have this run's secret")
-            || told.contains("could not reach the master"),
+            || told.contains("could not join the run of the master"),
         "{told}"
     );
     let told = master.expect(3);

@@ -46,6 +46,8 @@ pub(super) struct Resources {
 /// The sections of a file.
 #[derive(Default)]
 pub(super) struct File {
+    /// Whether it could be read as a mapping; if not, there is nothing to say of what stands in it.
+    pub is_read: bool,
     /// Where the key `stages` stands.
     pub stages_at: Option<Location>,
     pub name: Option<Node>,

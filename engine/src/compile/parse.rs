@@ -34,7 +34,10 @@ pub(super) fn parse(draft: &mut Draft<'_>) {
         format::TOP,
     );
 
-    let mut file = File::default();
+    let mut file = File {
+        is_read: true,
+        ..File::default()
+    };
     let mut stages = Vec::new();
     for Entry { key, value } in entries {
         match key.text.as_str() {
@@ -56,14 +59,22 @@ pub(super) fn parse(draft: &mut Draft<'_>) {
             "limits" => file.limits = mapping(draft, "limits", value).unwrap_or_default(),
             "stages" => {
                 file.stages_at = Some(key.location);
-                stages = section(draft, "stages", value);
+                let is_list = matches!(value.content, Content::List(_));
+                let help = "write `videos: { op: … }` instead of `- id: videos`";
+                let help = is_list.then(|| help.to_string());
+                let Some(entries) = mapping_or(draft, "stages", value, help) else {
+                    continue;
+                };
+                if entries.is_empty() {
+                    let message = "the pipeline has no stage";
+                    let at = file.stages_at;
+                    draft.report(Diagnostic::error(Code::MissingKey, "stages", at, message));
+                }
+                check_names(draft, "stages", &entries);
+                stages = entries;
             }
             _ => {}
         }
-    }
-    if let (Some(at), true) = (file.stages_at, stages.is_empty()) {
-        let found = Diagnostic::error(Code::MissingKey, "stages", at, "the pipeline has no stage");
-        draft.report(found);
     }
     if stages.len() > STAGE_LIMIT {
         let message = format!(
@@ -109,10 +120,18 @@ fn stage(draft: &mut Draft<'_>, entry: Entry) -> StageDraft {
                 None => stage.with_is_sound = false,
             },
             "when" => stage.when = Some(value),
-            "retry" => match mapping(draft, &path, value) {
-                Some(retry) => stage.retry = retry,
-                None => stage.retry_is_sound = false,
-            },
+            "retry" => {
+                let help = match &value.content {
+                    Content::Scalar(scalar) if matches!(scalar.value, ScalarValue::Int(_)) => {
+                        Some(format!("write `retry: {{ attempts: {} }}`", scalar.text))
+                    }
+                    _ => None,
+                };
+                match mapping_or(draft, &path, value, help) {
+                    Some(retry) => stage.retry = retry,
+                    None => stage.retry_is_sound = false,
+                }
+            }
             name if format::STAGE_SETTINGS.iter().any(|spec| spec.name == name) => {
                 stage.settings.push(Entry { key, value });
             }
@@ -178,7 +197,7 @@ fn from(draft: &mut Draft<'_>, path: &str, node: Node) -> Option<Vec<Node>> {
             (names.len() == count).then_some(names)
         }
         Content::Map(_) => {
-            wrong_shape(draft, path, &node, "a stage's id or a list of them");
+            wrong_shape(draft, path, &node, "a stage's id or a list of them", None);
             None
         }
         Content::Broken => None,
@@ -188,20 +207,28 @@ fn from(draft: &mut Draft<'_>, path: &str, node: Node) -> Option<Vec<Node>> {
 /// A mapping from names to something.
 fn section(draft: &mut Draft<'_>, path: &str, node: Node) -> Vec<Entry> {
     let entries = mapping(draft, path, node).unwrap_or_default();
-    for entry in &entries {
-        check_name(draft, path, &entry.key);
-    }
+    check_names(draft, path, &entries);
     entries
 }
 
 /// The keys of a mapping; nothing at all counts as one without keys.
 fn mapping(draft: &mut Draft<'_>, path: &str, node: Node) -> Option<Vec<Entry>> {
+    mapping_or(draft, path, node, None)
+}
+
+/// The same, with a help for what is no mapping.
+fn mapping_or(
+    draft: &mut Draft<'_>,
+    path: &str,
+    node: Node,
+    help: Option<String>,
+) -> Option<Vec<Entry>> {
     match node.content {
         Content::Map(entries) => Some(entries),
         Content::Scalar(ref scalar) if scalar.value == ScalarValue::Null => Some(Vec::new()),
         Content::Broken => None,
         Content::Scalar(_) | Content::List(_) => {
-            wrong_shape(draft, path, &node, "a mapping");
+            wrong_shape(draft, path, &node, "a mapping", help);
             None
         }
     }
@@ -213,20 +240,22 @@ fn single(draft: &mut Draft<'_>, path: &str, node: Node) -> Option<Node> {
         Content::Scalar(scalar) if scalar.value != ScalarValue::Null => Some(node),
         Content::Broken => Some(node),
         _ => {
-            wrong_shape(draft, path, &node, "a single value");
+            wrong_shape(draft, path, &node, "a single value", None);
             None
         }
     }
 }
 
-fn wrong_shape(draft: &mut Draft<'_>, path: &str, node: &Node, expected: &str) {
+fn wrong_shape(
+    draft: &mut Draft<'_>,
+    path: &str,
+    node: &Node,
+    expected: &str,
+    help: Option<String>,
+) {
     let message = format!("expected {expected}, got {}", node.shown());
-    draft.report(Diagnostic::error(
-        Code::WrongShape,
-        path,
-        node.location,
-        message,
-    ));
+    let found = Diagnostic::error(Code::WrongShape, path, node.location, message);
+    draft.report(found.with_help(help));
 }
 
 fn key_names(keys: &'static [KeySpec], settings: &'static [ParamSpec]) -> Vec<&'static str> {
@@ -267,6 +296,12 @@ fn check_keys(
             let found = Diagnostic::error(Code::MissingKey, join(path, spec.name), at, message);
             draft.report(found);
         }
+    }
+}
+
+fn check_names(draft: &mut Draft<'_>, path: &str, entries: &[Entry]) {
+    for entry in entries {
+        check_name(draft, path, &entry.key);
     }
 }
 

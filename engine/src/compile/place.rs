@@ -311,6 +311,7 @@ fn plan(
         name: draft.file.name.as_ref()?.text()?.to_string(),
         graph,
         order,
+        written_from: written_from(draft),
         limits,
         processes: draft.options.processes.max(1),
         workers: draft.options.workers.max(1),
@@ -318,6 +319,18 @@ fn plan(
         models: resources.models,
         stores: resources.stores,
     })
+}
+
+/// What each stage that is on takes from, as written.
+fn written_from(draft: &Draft<'_>) -> BTreeMap<String, Vec<String>> {
+    let on = |stage: &usize| draft.stages[*stage].off.is_none();
+    let all = draft.order().into_iter().map(|index| {
+        let stage = &draft.stages[index];
+        let inputs = stage.inputs.iter().filter_map(|input| input.stage);
+        let inputs: Vec<usize> = inputs.filter(on).collect();
+        (stage.key.text.clone(), ids(draft, &inputs))
+    });
+    all.collect()
 }
 
 fn ids(draft: &Draft<'_>, stages: &[usize]) -> Vec<String> {

@@ -277,9 +277,9 @@ fn switched_on(draft: &mut Draft<'_>, index: usize, node: &Node) -> bool {
     }
 }
 
-/// Warns of models and stores that nothing uses, unless a stage that is not understood may.
+/// Warns of models and stores that nothing uses, unless a stage that is not understood may, or there are no stages at all.
 fn report_unused(draft: &mut Draft<'_>, uses: &Uses) {
-    if uses.is_open {
+    if uses.is_open || draft.stages.is_empty() {
         return;
     }
     let mut found = Vec::new();

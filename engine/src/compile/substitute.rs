@@ -13,6 +13,9 @@ use super::nearest::suggestion;
 use super::params::Param;
 
 pub(super) fn substitute(draft: &mut Draft<'_>) {
+    if !draft.file.is_read {
+        return;
+    }
     let mut filler = Filler {
         env: draft.options.env,
         params: BTreeMap::new(),
@@ -53,7 +56,10 @@ pub(super) fn substitute(draft: &mut Draft<'_>) {
         filler.fill_entries(&path, &mut stage.settings);
         filler.fill_entries(&format!("{path}.retry"), &mut stage.retry);
     }
-    filler.report_unused();
+    // Without stages nothing can be used; that was reported.
+    if !draft.stages.is_empty() {
+        filler.report_unused();
+    }
     draft.diagnostics.extend(filler.problems);
     draft.secrets = filler.secrets;
 }

@@ -67,6 +67,10 @@ fn fixed(draft: &mut Draft<'_>, index: usize, spec: &OperatorSpec, ways: &[Signa
             .iter()
             .filter(|way| way.inputs.len() == given.len())
             .find_map(|way| between(draft, &given, way.inputs));
+        let help = help.or_else(|| {
+            let mut wider = ways.iter().filter(|way| way.inputs.len() > given.len());
+            wider.find_map(|way| beside(draft, index, &given, way.inputs))
+        });
         let found = Diagnostic::error(Code::WrongInputs, stage.path("from"), at, message);
         draft.report(found.with_help(help));
         // What it gives may be known all the same.
@@ -131,6 +135,27 @@ fn between(draft: &Draft<'_>, given: &[Option<PortKind>], wanted: &[PortKind]) -
         }
     }
     (!all.is_empty()).then(|| all.join(", and "))
+}
+
+/// The help for a `from` that lacks inputs: with stages of the file that give what is missing.
+fn beside(
+    draft: &Draft<'_>,
+    index: usize,
+    given: &[Option<PortKind>],
+    wanted: &[PortKind],
+) -> Option<String> {
+    let mut inputs = draft.stages[index].inputs.iter().zip(given).peekable();
+    let names = wanted.iter().map(|kind| {
+        if let Some((input, _)) = inputs.next_if(|(_, given)| **given == Some(*kind)) {
+            return Some(input.name.as_str());
+        }
+        let mut stages = draft.stages.iter();
+        let other = stages.find(|stage| stage.output == Some(*kind))?;
+        Some(other.key.text.as_str())
+    });
+    let names: Vec<&str> = names.collect::<Option<_>>()?;
+    let takes_all = inputs.next().is_none();
+    takes_all.then(|| format!("write `from: [{}]`", names.join(", ")))
 }
 
 /// Operators that make one of the wanted kinds of the given one alone.

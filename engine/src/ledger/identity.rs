@@ -2,13 +2,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::operator::{Model, Params};
+use crate::operator::Model;
 use crate::plan::Plan;
 
 /// What rows depend on: the pipeline without everything that only changes its speed, and its models.
@@ -65,21 +65,29 @@ impl Identity {
         ]);
         for index in &plan.order {
             let stage = &plan.graph[*index];
-            let path = |rest: &str| format!("stages.{}.{rest}", stage.id);
-            settings.insert(path("op"), stage.spec.name.to_owned());
-            let inputs = stage.inputs.iter();
-            let from: Vec<&str> = inputs.map(|input| plan.graph[*input].id.as_str()).collect();
-            if !from.is_empty() {
-                settings.insert(path("from"), from.join(", "));
-            }
-            for (name, value) in written(&stage.params) {
-                settings.insert(path(&format!("with.{name}")), value);
+            for (id, params) in stage.written() {
+                let path = |rest: &str| format!("stages.{id}.{rest}");
+                settings.insert(path("op"), stage.spec.name.to_owned());
+                let from = plan.written_from.get(id).filter(|from| !from.is_empty());
+                settings.extend(from.map(|from| (path("from"), from.join(", "))));
+                for (name, value) in params.iter() {
+                    settings.insert(path(&format!("with.{name}")), value.to_string());
+                }
             }
         }
+        let mut files = Files {
+            known,
+            hashed: BTreeMap::new(),
+        };
         let mut models = BTreeMap::new();
         for (name, model) in &plan.models {
             settings.insert(format!("models.{name}"), model.path.display().to_string());
-            model_files(name, model, known, &mut models)?;
+            for (file, path) in files_of(model)? {
+                let key = format!("models.{name}.{file}");
+                let about = files.look(&key, &path);
+                let about = about.map_err(|error| unreadable(&path, &error))?;
+                models.insert(key, about);
+            }
         }
         Ok(Self { settings, models })
     }
@@ -123,52 +131,67 @@ impl fmt::Display for ModelFile {
     }
 }
 
-fn written(params: &Params) -> Vec<(String, String)> {
-    params
-        .iter()
-        .map(|(name, value)| (name.to_owned(), value.to_string()))
-        .collect()
+fn unreadable(path: &Path, error: &io::Error) -> String {
+    format!("cannot read {}: {error}", path.display())
 }
 
-/// The files of a model's folder, not of the folders in it; a model that is no folder has none.
-fn model_files(
-    name: &str,
-    model: &Model,
-    known: Option<&Identity>,
-    files: &mut BTreeMap<String, ModelFile>,
-) -> Result<(), String> {
-    let failed =
-        |path: &Path, error: &io::Error| format!("cannot read {}: {error}", path.display());
+/// The files of a model: of its folder, not of the folders in it, and those that lie elsewhere. A model that is no folder
+/// has none of the first.
+fn files_of(model: &Model) -> Result<BTreeMap<String, PathBuf>, String> {
+    let mut files = model.elsewhere.clone();
     let Ok(entries) = std::fs::read_dir(&model.path) else {
-        return Ok(());
+        return Ok(files);
     };
     for entry in entries {
-        let path = entry.map_err(|error| failed(&model.path, &error))?.path();
-        let about = std::fs::metadata(&path).map_err(|error| failed(&path, &error))?;
-        if !about.is_file() {
-            continue;
+        let path = entry
+            .map_err(|error| unreadable(&model.path, &error))?
+            .path();
+        let about = std::fs::metadata(&path).map_err(|error| unreadable(&path, &error))?;
+        if about.is_file() {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            files.insert(name.into_owned(), path);
         }
-        let file = path.file_name().unwrap_or_default().to_string_lossy();
-        let key = format!("models.{name}.{file}");
+    }
+    Ok(files)
+}
+
+/// Looks at files, and reads none twice.
+struct Files<'a> {
+    known: Option<&'a Identity>,
+    /// What was read, by where it really lies: several models may have one file.
+    hashed: BTreeMap<PathBuf, String>,
+}
+
+impl Files<'_> {
+    fn look(&mut self, key: &str, path: &Path) -> io::Result<ModelFile> {
+        let about = std::fs::metadata(path)?;
         let changed = about.modified().ok();
         let changed = changed.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let changed_nanos =
             changed.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
-        let known = known.and_then(|known| known.models.get(&key));
+        let known = self.known.and_then(|known| known.models.get(key));
         let same = known
             .filter(|known| known.bytes == about.len() && known.changed_nanos == changed_nanos);
         let sha256 = match same {
             Some(known) => known.sha256.clone(),
-            None => hash(&path).map_err(|error| failed(&path, &error))?,
+            None => self.hash(path)?,
         };
-        let about = ModelFile {
+        Ok(ModelFile {
             sha256,
             bytes: about.len(),
             changed_nanos,
-        };
-        files.insert(key, about);
+        })
     }
-    Ok(())
+
+    fn hash(&mut self, path: &Path) -> io::Result<String> {
+        let place = path.canonicalize()?;
+        if let Some(hash) = self.hashed.get(&place) {
+            return Ok(hash.clone());
+        }
+        let hash = hash(path)?;
+        self.hashed.insert(place, hash.clone());
+        Ok(hash)
+    }
 }
 
 fn hash(path: &Path) -> io::Result<String> {

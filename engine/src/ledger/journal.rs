@@ -322,14 +322,11 @@ impl Ledger {
             });
         };
         let now = identity(Some(&ledger.identity)).map_err(LedgerError::Unreadable)?;
+        if !accept_changes {
+            ledger.check(&now)?;
+        }
         let differences = ledger.identity.differences(&now);
         if !differences.is_empty() {
-            if !accept_changes {
-                return Err(LedgerError::Changed {
-                    place: shelf.place(),
-                    differences,
-                });
-            }
             ledger.record(Record::Accepted {
                 differences,
                 identity: now.clone(),
@@ -347,6 +344,21 @@ impl Ledger {
         Self::read(shelf, token)?.ok_or_else(|| LedgerError::Damaged {
             place: shelf.place(),
             what: format!("{ABOUT} is missing"),
+        })
+    }
+
+    /// Checks that what is run now is what the ledger is of.
+    ///
+    /// # Errors
+    /// [`LedgerError::Changed`] if it is not.
+    pub fn check(&self, now: &Identity) -> Result<(), LedgerError> {
+        let differences = self.identity.differences(now);
+        if differences.is_empty() {
+            return Ok(());
+        }
+        Err(LedgerError::Changed {
+            place: self.place(),
+            differences,
         })
     }
 
@@ -456,6 +468,11 @@ impl Ledger {
         &self.standing
     }
 
+    /// What the run is of.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
     /// The run's id.
     pub fn run(&self) -> &str {
         &self.run
@@ -492,4 +509,31 @@ pub(super) fn wipe(shelf: &dyn Shelf) -> Result<(), LedgerError> {
     // The run first: a journal without one is none.
     let wiped = shelf.remove(ABOUT).and_then(|()| shelf.remove(JOURNAL));
     wiped.map_err(|error| io_error(shelf, error))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_lent_a_ledger_can_tell_that_the_pipeline_changed() {
+        let place = tempfile::tempdir().unwrap();
+        let hold = Hold::take(hold::folder(place.path())).unwrap();
+        let with = |frames: &str| {
+            let path = "stages.clip.with.frames".to_owned();
+            Identity {
+                settings: BTreeMap::from([(path, frames.to_owned())]),
+                ..Identity::default()
+            }
+        };
+        Ledger::open(&hold, |_| Ok(with("48")), false).unwrap();
+        let lent = Ledger::lent(&hold.shelf(), hold.token()).unwrap();
+        lent.check(lent.identity()).unwrap();
+        let changed = lent.check(&with("16")).unwrap_err().to_string();
+        assert!(
+            changed.contains("stages.clip.with.frames: 48 became 16"),
+            "{changed}"
+        );
+    }
 }

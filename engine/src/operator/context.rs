@@ -12,6 +12,8 @@ use crate::observe::Tally;
 pub struct Model {
     /// Its folder.
     pub path: PathBuf,
+    /// Files of it that lie outside its folder, by what they are: `backbone`.
+    pub elsewhere: BTreeMap<String, PathBuf>,
     /// What its configuration says, as far as the operators' check of it tells (architecture, labels, sizes).
     pub facts: Json,
     /// The store of the file that it came from, if it came from one.

@@ -156,7 +156,7 @@ pub const RETRY: &[ParamSpec] = &[
         "backoff",
         ParamType::Duration,
         Fallback::Is("1s"),
-        "Pause before the second attempt; it doubles from then on.",
+        "Pause before the second attempt; it doubles from then on, up to 30s or itself if that is longer. Each pause is shortened at random by up to half.",
     ),
 ];
 

@@ -23,7 +23,8 @@ pub type StageIndex = NodeIndex<u32>;
 pub struct Retry {
     /// Attempts in all, at least 1.
     pub attempts: u32,
-    /// Pause before the second attempt; it doubles from then on, with jitter, up to 30 s.
+    /// Pause before the second attempt; it doubles from then on, up to 30 s or itself if that is longer, and is shortened
+    /// at random by up to half.
     pub backoff: Duration,
 }
 
@@ -135,6 +136,8 @@ pub struct Plan {
     pub graph: DiGraph<Stage, usize>,
     /// All stages, inputs before consumers.
     pub order: Vec<StageIndex>,
+    /// What the stages of the file take from, by id; also those whose work another one does.
+    pub written_from: BTreeMap<String, Vec<String>>,
     /// The bounds of the run.
     pub limits: Limits,
     /// Worker processes.

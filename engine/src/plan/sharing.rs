@@ -39,11 +39,22 @@ impl Shared {
 impl Stage {
     /// How many stages of the file it does the work of, itself included.
     pub fn stands_for(&self) -> usize {
-        let parts = self.parts.iter().map(|part| 1 + part.aliases.len());
-        match self.parts.len() {
-            0 => 1 + self.aliases.len(),
-            _ => parts.sum(),
-        }
+        self.written().count()
+    }
+
+    /// The stages of the file that it does the work of, itself first, with their parameters.
+    pub fn written(&self) -> impl Iterator<Item = (&str, &Params)> {
+        let itself = self.parts.is_empty();
+        let itself = itself.then_some((&self.id, &self.aliases, &self.params));
+        let parts = self.parts.iter();
+        let parts = parts.map(|part| (&part.id, &part.aliases, &part.params));
+        itself
+            .into_iter()
+            .chain(parts)
+            .flat_map(|(id, aliases, params)| {
+                let ids = std::iter::once(id).chain(aliases);
+                ids.map(move |id| (id.as_str(), params))
+            })
     }
 
     /// What its stages would cost, if each worked for itself: floating-point operations a unit, and bytes of weights.

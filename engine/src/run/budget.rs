@@ -12,9 +12,9 @@
 //! * When every item that holds memory also waits for memory, none of them will ever give any back. Then, and only
 //!   then, the oldest of them (the lowest sequence) gets what it asks for beyond the budget. From then on one holder does not wait, so
 //!   this happens to one item at a time, and the memory granted stays under twice the budget, and mostly under the budget
-//!   plus one item's last grant.
+//!   plus one item's last grant. That holds as long as no call is given up.
 //! * A holder with a call that was given up (it may never come back) counts as used memory, but nobody hopes for it: it
-//!   does not keep the rule above from applying.
+//!   does not keep the rule above from applying. Each such holder can take the memory granted further beyond the budget.
 
 use std::any::Any;
 use std::collections::HashMap;

@@ -352,30 +352,39 @@ impl Thread {
 }
 
 /// Pauses between attempts, until trouble has lasted for too long.
-struct Patience {
+pub(super) struct Patience {
     since: Instant,
     pause: Duration,
 }
 
 impl Patience {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             since: Instant::now(),
             pause: FIRST_PAUSE,
         }
     }
 
+    /// The pause before the next attempt; `None` if there is to be none.
+    pub fn pause(&mut self) -> Option<Duration> {
+        let pause = self.pause;
+        self.pause = (pause * 2).min(LONGEST_PAUSE);
+        (self.since.elapsed() < OUTAGE).then_some(pause)
+    }
+
     /// Waits for the next attempt; `false` if there is to be none.
     fn wait(&mut self, abort: &Abort) -> bool {
-        let until = Instant::now() + self.pause;
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        let Some(pause) = self.pause() else {
+            return false;
+        };
+        let until = Instant::now() + pause;
         while Instant::now() < until {
             if abort.is_set() {
                 return false;
             }
             std::thread::sleep(TICK);
         }
-        self.since.elapsed() < OUTAGE
+        true
     }
 }
 

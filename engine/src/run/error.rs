@@ -20,6 +20,8 @@ pub enum RunErrorKind {
     Stuck,
     /// Other processes of the run could not be started or reached, or died.
     Cluster,
+    /// The ledger cannot be used now.
+    LedgerAway,
     /// The ledger cannot be used, is somebody else's, or is of another run.
     Ledger,
     /// The run was told to stop before its last row; run again, it goes on.
@@ -44,7 +46,10 @@ impl RunError {
     pub fn exit_code(&self) -> i32 {
         match self.kind {
             RunErrorKind::Stopped => EXIT_STOPPED,
-            RunErrorKind::Stuck | RunErrorKind::Sink | RunErrorKind::Cluster => EXIT_TRY_AGAIN,
+            RunErrorKind::Stuck
+            | RunErrorKind::Sink
+            | RunErrorKind::LedgerAway
+            | RunErrorKind::Cluster => EXIT_TRY_AGAIN,
             _ => EXIT_JOB_FAILED,
         }
     }
@@ -67,7 +72,11 @@ impl RunError {
 
 impl From<LedgerError> for RunError {
     fn from(error: LedgerError) -> Self {
-        Self::new(RunErrorKind::Ledger, error.to_string())
+        let kind = match error.is_temporary() {
+            true => RunErrorKind::LedgerAway,
+            false => RunErrorKind::Ledger,
+        };
+        Self::new(kind, error.to_string())
     }
 }
 

@@ -137,7 +137,9 @@ pub(super) fn remove_of(parent: &Path, process: u32) {
     };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        if name.to_string_lossy().starts_with(&prefix(process)) {
+        let is_its = name.to_string_lossy().starts_with(&prefix(process));
+        // Or of a living process of another container, which has the same number.
+        if is_its && is_forsaken(&entry.path()) {
             remove(&entry.path());
         }
     }
@@ -165,6 +167,8 @@ mod tests {
         sweep(parent.path());
         assert!(!dead_path.exists());
         assert!(living.path.join("00-a/file").exists() && making.exists() && other.exists());
+        remove_of(parent.path(), std::process::id());
+        assert!(living.path.join("00-a/file").exists());
         drop(living);
         assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 2);
     }

@@ -23,10 +23,11 @@ use std::time::{Duration, Instant};
 use super::board::Asked;
 use super::children::{Children, Crew, Ended, Fall};
 use super::cluster::Lent;
+use super::commit::Patience;
 use super::fleet::{Master, Muster};
 use super::panics::{EXIT_JOB_FAILED, EXIT_STOPPED};
 use super::{RunError, RunErrorKind};
-use crate::ledger::{Hold, Ledger, Record, Verdict, Working};
+use crate::ledger::{Hold, Ledger, LedgerError, Record, Verdict, Working};
 use crate::process;
 
 /// At how many deaths a row has to be worked on to be suspected.
@@ -94,7 +95,7 @@ impl Supervision<'_> {
         let mut vain = 0;
         let mut gained = self.gained()?;
         loop {
-            self.record(Record::Attempt {
+            self.record(&Record::Attempt {
                 at: process::now(),
                 processes: self.processes,
             })?;
@@ -208,7 +209,7 @@ impl Supervision<'_> {
     /// Works on all suspected rows alone. `false` if the run is to end meanwhile.
     fn try_suspects(&self, command: &mut dyn FnMut(usize) -> Command) -> Result<bool, RunError> {
         loop {
-            let standing = self.open()?.standing().clone();
+            let standing = self.with_ledger(|ledger| Ok(ledger.standing().clone()))?;
             let suspects: BTreeMap<u64, (u32, String)> = standing
                 .deaths
                 .into_iter()
@@ -236,6 +237,12 @@ impl Supervision<'_> {
             if (self.asked)() != Asked::GoOn {
                 return Ok(false);
             }
+            // It has said itself that something else than a row is in its way. All rows are tried again then, and that in
+            // vain ends the run.
+            if fall.code.is_some() {
+                tracing::warn!("rows could not be tried alone: the process {}", fall.how);
+                return Ok(true);
+            }
             // It died between calls: of the first row, as far as can be told.
             let row = fall.marks.first().map_or(first, |(row, _)| *row);
             let stage = fall.marks.last().map_or_else(
@@ -255,7 +262,7 @@ impl Supervision<'_> {
                 verdict.how,
                 verdict.stage
             );
-            self.record(Record::Verdict(verdict))?;
+            self.record(&Record::Verdict(verdict))?;
         }
     }
 
@@ -264,7 +271,7 @@ impl Supervision<'_> {
             row: *row,
             stage: self.stages.get(*rank).cloned().unwrap_or_default(),
         });
-        self.record(Record::Death {
+        self.record(&Record::Death {
             how: fall.how.clone(),
             working: working.collect(),
         })
@@ -285,29 +292,49 @@ impl Supervision<'_> {
         true
     }
 
-    /// The ledger as it is now. No process of the run has it open meanwhile.
-    fn open(&self) -> Result<Ledger, RunError> {
-        match &self.ledger {
-            Some(ledger) => Ok(Ledger::lent(&ledger.hold.shelf(), ledger.hold.token())?),
-            None => Err(cluster("the run has no ledger".to_owned())),
+    /// Works with the ledger as it is now, again and again while the trouble may pass. No process of the run has it open
+    /// meanwhile. Nothing is done if the run has none.
+    fn with_ledger<T: Default>(
+        &self,
+        work: impl Fn(&mut Ledger) -> Result<T, LedgerError>,
+    ) -> Result<T, RunError> {
+        let Some(HeldLedger { hold, .. }) = &self.ledger else {
+            return Ok(T::default());
+        };
+        let mut patience = Patience::new();
+        // It knows what of a record that failed has to be taken away.
+        let mut ledger = None;
+        loop {
+            let worked = match &mut ledger {
+                Some(ledger) => work(ledger),
+                None => Ledger::lent(&hold.shelf(), hold.token())
+                    .and_then(|opened| work(ledger.insert(opened))),
+            };
+            let error = match worked {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            let pause = patience.pause().filter(|_| error.is_temporary());
+            let Some(pause) = pause else {
+                return Err(error.into());
+            };
+            tracing::warn!("trying again: {error}");
+            if !self.wait(pause) {
+                return Err(error.into());
+            }
         }
     }
 
-    fn record(&self, record: Record) -> Result<(), RunError> {
-        match &self.ledger {
-            Some(_) => Ok(self.open()?.record(record)?),
-            None => Ok(()),
-        }
+    fn record(&self, record: &Record) -> Result<(), RunError> {
+        self.with_ledger(|ledger| ledger.record(record.clone()))
     }
 
     /// Rows that are done, and verdicts on rows that kill: neither has to be come by again.
     fn gained(&self) -> Result<(u64, usize), RunError> {
-        if self.ledger.is_none() {
-            return Ok((0, 0));
-        }
-        let ledger = self.open()?;
-        let standing = ledger.standing();
-        Ok((standing.rows.len(), standing.verdicts.len()))
+        self.with_ledger(|ledger| {
+            let standing = ledger.standing();
+            Ok((standing.rows.len(), standing.verdicts.len()))
+        })
     }
 }
 
@@ -353,4 +380,78 @@ fn counted(count: usize, what: &str) -> String {
 
 fn cluster(message: String) -> RunError {
     RunError::new(RunErrorKind::Cluster, message)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::ledger::{Identity, folder};
+    use crate::run::EXIT_TRY_AGAIN;
+
+    fn supervision(place: &Path, records: &[Record]) -> Supervision<'static> {
+        let hold = Hold::take(folder(place)).unwrap();
+        let mut ledger = Ledger::open(&hold, |_| Ok(Identity::default()), false).unwrap();
+        for record in records {
+            ledger.record(record.clone()).unwrap();
+        }
+        let lent = Lent {
+            folder: place.to_owned(),
+            token: hold.token().to_owned(),
+        };
+        Supervision {
+            processes: 1,
+            scratch: Path::new("/nonexistent"),
+            ledger: Some(HeldLedger { hold, lent }),
+            stages: vec!["kills".to_owned()],
+            max_restarts: 5,
+            silence: Duration::from_secs(20),
+            asked: &|| Asked::GoOn,
+            fleet: None,
+            local: 0,
+        }
+    }
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn trouble_with_the_ledger_that_passes_is_waited_out() {
+        let place = tempfile::tempdir().unwrap();
+        let supervision = supervision(place.path(), &[]);
+        let journal = place.path().join("journal.jsonl");
+        // What is no file cannot be read.
+        std::fs::create_dir(&journal).unwrap();
+        let error = Ledger::lent(&folder(place.path()), "").unwrap_err();
+        assert_eq!(RunError::from(error).exit_code(), EXIT_TRY_AGAIN);
+        let code = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(100));
+                std::fs::remove_dir(&journal).unwrap();
+            });
+            supervision.run_with(&mut |_| shell("exit 0"))
+        });
+        assert_eq!(code, Ok(0));
+    }
+
+    #[test]
+    fn no_row_is_blamed_for_what_a_process_says_is_wrong() {
+        let place = tempfile::tempdir().unwrap();
+        let death = Record::Death {
+            how: "died".to_owned(),
+            working: vec![Working {
+                row: 7,
+                stage: "kills".to_owned(),
+            }],
+        };
+        let supervision = supervision(place.path(), &[death.clone(), death]);
+        let mut scripts = ["kill -9 $$", "exit 6", "exit 0"].into_iter();
+        let code = supervision.run_with(&mut |_| shell(scripts.next().unwrap()));
+        assert_eq!(code, Ok(0));
+        let verdicts = supervision.with_ledger(|ledger| Ok(ledger.standing().verdicts.len()));
+        assert_eq!(verdicts, Ok(0));
+    }
 }

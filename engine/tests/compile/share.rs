@@ -1,3 +1,4 @@
+use clipsieve_engine::ledger::Identity;
 use clipsieve_engine::plan::render::{Format, physical};
 use clipsieve_engine::plan::{Plan, Stage};
 
@@ -153,4 +154,62 @@ fn two_stages_of_one_key_are_refused_with_both_places() {
     // What is off writes nothing.
     let off = text.replace("key: mild } }", "key: mild }, when: false }");
     assert_eq!(Bench::default().lines(off), "");
+}
+
+#[test]
+fn what_a_run_is_known_by_does_not_hang_on_sharing() {
+    let identity = |text: &str| Identity::of(&plan(text), None).unwrap();
+    let before = identity(FILE);
+    let off = before.differences(&identity(&format!("share: false\n{FILE}")));
+    assert!(off.is_empty(), "{off:?}");
+    for (from, to, told) in [
+        (
+            "[mild, harsh, strict, twin,",
+            "[twin, harsh, strict, mild,",
+            "stages.result.from: mild, harsh, strict, twin, other, odd, again became twin, harsh, strict, mild, other, odd, again",
+        ),
+        (
+            "threshold: 0.9",
+            "threshold: 0.8",
+            "stages.strict.with.threshold: 0.9 became 0.8",
+        ),
+        (
+            "again:   { op: count, from: texts }",
+            "again:   { op: count, from: texts, with: { exact: true } }",
+            "stages.again.with.exact: false became true",
+        ),
+    ] {
+        let differences = before.differences(&identity(&FILE.replace(from, to)));
+        let all: Vec<String> = differences.iter().map(ToString::to_string).collect();
+        assert_eq!(all, [told]);
+    }
+}
+
+#[test]
+fn files_of_models_that_lie_elsewhere_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.safetensors");
+    let mut plan = plan(FILE);
+    for model in plan.models.values_mut() {
+        model.elsewhere.insert("backbone".to_owned(), file.clone());
+    }
+    let identity = |bytes: &str, known: Option<&Identity>| {
+        std::fs::write(&file, bytes).unwrap();
+        Identity::of(&plan, known).unwrap()
+    };
+    let before = identity("one", None);
+    let now = identity("another", Some(&before));
+    let paths: Vec<String> = before
+        .differences(&now)
+        .into_iter()
+        .map(|difference| difference.path)
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            "models.harsh.backbone",
+            "models.mild.backbone",
+            "models.odd.backbone"
+        ]
+    );
 }

@@ -1,5 +1,7 @@
 //! A small registry of operators over numbers and strings, and ways to compile with it.
 
+use std::collections::BTreeMap;
+
 use clipsieve_engine::compile::{Compiled, Machine, Options, Source, compile};
 use clipsieve_engine::operator::{
     BuildContext, Common, Cost, Executor, Fallback, Finding, Model, Operator, OperatorError,
@@ -135,6 +137,16 @@ static ADD: OperatorSpec = OperatorSpec {
     )
 };
 
+static WEIGH: OperatorSpec = toy(
+    "weigh",
+    Ports::Fixed(&[Signature {
+        inputs: &[TEXT, NUMBER],
+        output: Some(NUMBER),
+    }]),
+    &[],
+    Executor::Cpu,
+);
+
 fn add_check(setting: &Setting<'_>) -> Vec<Finding> {
     match setting.params.int("by") {
         13 => vec![Finding::param("by", "13 brings bad luck").with_help("take 12 or 14")],
@@ -239,6 +251,7 @@ fn check_model(address: &str, _stores: &Stores) -> Result<Model, String> {
     }
     Ok(Model {
         path: address.into(),
+        elsewhere: BTreeMap::new(),
         facts: json!({ "least": 8, "labels": ["a", "b"] }),
         store: None,
     })
@@ -273,6 +286,7 @@ pub fn registry() -> Registry {
             &FETCH,
             &COUNT,
             &ADD,
+            &WEIGH,
             &JUDGE,
             &COLLECT,
             &WRITE_ROWS,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clipsieve_engine::operator::{BatchError, OperatorError};
 
@@ -217,4 +217,31 @@ fn an_item_that_cannot_get_an_instance_fails_when_it_is_first_in_line() {
         cells[2].starts_with("failed: score Exhausted no model instance was free within 300ms"),
         "{cells:?}"
     );
+}
+
+#[test]
+fn a_unit_that_hangs_alone_gives_its_thread_up() {
+    let mut toy = Toy::new();
+    toy.plan.threads.cpu = 1;
+    let batcher = Arc::new(ToyBatcher::new(2, |numbers| match numbers {
+        [_, _] => Err(OperatorError::bad_input("not together").into()),
+        [2] => {
+            sleep(20_000);
+            Ok(())
+        }
+        _ => Ok(()),
+    }));
+    let rows = toy.source(1);
+    let score = toy.batched("score", &[rows], &batcher, |_| Ok(vec![(0, 1), (0, 2)]));
+    toy.tune(score, |stage| {
+        stage.placement.device = Some("cpu".to_owned());
+        stage.placement.concurrency = 1;
+        stage.timeout = Duration::from_millis(200);
+    });
+    let started = Instant::now();
+    // Its row is made on the one thread that there is.
+    let table = toy.table_of(&[score]);
+    let cells = table.column("score");
+    assert!(cells[0].starts_with("failed: score Timeout"), "{cells:?}");
+    assert!(started.elapsed() < Duration::from_secs(10));
 }

@@ -111,6 +111,7 @@ impl Toy {
                 name: "toy".to_owned(),
                 graph: DiGraph::new(),
                 order: Vec::new(),
+                written_from: BTreeMap::new(),
                 limits: Limits {
                     items: 8,
                     memory_bytes: 1 << 30,

@@ -124,7 +124,7 @@ pub(super) fn physical(plan: &Plan) -> Picture {
         let is_exchange = from.spec.is_source() || to.spec.is_sink();
         let exchange = match (from.spec.is_source(), to.spec.is_sink()) {
             (true, _) => " by credits",
-            (_, true) => " by epoch",
+            (_, true) => " in parts",
             _ => "",
         };
         Some(Arrow {

@@ -229,7 +229,7 @@ fn columns(stage: &Stage) -> [String; 5] {
 pub(super) fn notes(plan: &Plan, stage: &Stage) -> Vec<String> {
     let mut notes = Vec::new();
     if stage.spec.is_sink() {
-        notes.push("⇢ exchange: result rows from all workers to one, committed by epoch".into());
+        notes.push("⇢ exchange: result rows from all workers to one, committed in parts".into());
     }
     notes.extend(stands_for(stage));
     let is_of_all = |name: &str, value: &ParamValue| {

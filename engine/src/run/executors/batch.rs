@@ -284,6 +284,8 @@ impl BatchLine {
             Err(BatchError::TooLarge(error)) if batch.len() > 1 => self.shrink(batch, &error),
             Err(_) if batch.len() > 1 => {
                 for piece in batch {
+                    // An answer of the same item before let it go.
+                    piece.entry.stage.hold(piece.entry.id, Some(thread));
                     let alone = std::slice::from_ref(&piece);
                     match self.run(alone).map(|answers| answers.into_iter().next()) {
                         Ok(Some((answer, busy))) => piece.entry.put(piece.place, answer, busy),

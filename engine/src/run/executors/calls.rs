@@ -19,7 +19,7 @@ use crate::run::budget::{Ask, Grant};
 use crate::run::panics;
 use crate::run::taps::Parts;
 
-/// Longest pause between two attempts.
+/// Longest pause that doubling comes to.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// A call that goes on, as the one who makes it sees it.
@@ -280,12 +280,13 @@ impl StageRuntime {
     }
 }
 
-/// The pause after this attempt: it doubles each time, and is shortened at random by up to half, so that calls which
-/// failed together do not come back together.
+/// The pause after this attempt: it doubles each time up to a bound, and is shortened at random by up to half, so that
+/// calls which failed together do not come back together.
 fn pause(backoff: Duration, attempt: u32) -> Duration {
     let doubled = backoff.saturating_mul(1_u32.checked_shl(attempt - 1).unwrap_or(u32::MAX));
     let random = RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64;
-    doubled.min(LONGEST_PAUSE).mul_f64(0.5 + random / 2.0)
+    let longest = LONGEST_PAUSE.max(backoff);
+    doubled.min(longest).mul_f64(0.5 + random / 2.0)
 }
 
 #[cfg(test)]
@@ -305,5 +306,7 @@ mod tests {
         }
         assert_ne!(pause(base, 5), pause(base, 5));
         assert_eq!(pause(Duration::ZERO, 3), Duration::ZERO);
+        let long = Duration::from_secs(120);
+        assert!((1..5).all(|attempt| (long / 2..=long).contains(&pause(long, attempt))));
     }
 }

@@ -306,7 +306,13 @@ impl Master {
     fn present(&self) -> String {
         let nodes = self.nodes.iter();
         let mut present = vec![format!("machine 0 ({}, the master)", self.address)];
-        present.extend(nodes.map(|(machine, node)| format!("machine {machine} ({})", node.from)));
+        present.extend(nodes.map(|(machine, node)| match node.hosts {
+            Some(_) => format!("machine {machine} ({})", node.from),
+            None => format!(
+                "machine {machine} ({}; it called, but has not joined)",
+                node.from
+            ),
+        }));
         present.join(", ")
     }
 }

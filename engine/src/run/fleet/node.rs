@@ -1,5 +1,5 @@
 use std::io;
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, TcpListener, TcpStream, ToSocketAddrs};
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -64,20 +64,21 @@ impl Node<'_> {
     /// The master is not there, or has gone for too long.
     pub fn run_with(&self, command: &mut dyn FnMut(usize) -> Command) -> Result<i32, RunError> {
         let mut since = Instant::now();
+        let mut told = String::new();
         loop {
             if (self.asked)() != Asked::GoOn {
                 return Ok(EXIT_STOPPED);
             }
             let why = match self.dial() {
-                Ok(socket) => {
-                    let parted = self.take_part(socket, command);
-                    since = Instant::now();
-                    match parted {
-                        Ok(Parted::Over(code)) => return Ok(code),
-                        Ok(Parted::Lost(why)) => why,
-                        Err(error) => error.to_string(),
+                Ok(socket) => match self.take_part(socket, command) {
+                    Ok(Parted::Over(code)) => return Ok(code),
+                    Ok(Parted::Lost(why)) => {
+                        since = Instant::now();
+                        told.clear();
+                        why
                     }
-                }
+                    Err(error) => error.to_string(),
+                },
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                     return Err(self.failed(&error.to_string()));
                 }
@@ -86,7 +87,10 @@ impl Node<'_> {
             if since.elapsed() > self.join {
                 return Err(self.failed(&why));
             }
-            tracing::debug!("the master is away: {why}");
+            if why != told {
+                tracing::warn!("this machine is not in the run, trying again: {why}");
+                told = why;
+            }
             std::thread::sleep(REDIAL);
         }
     }
@@ -95,7 +99,7 @@ impl Node<'_> {
         RunError::new(
             RunErrorKind::Cluster,
             format!(
-                "machine {} could not reach the master at {} within {:?}: {why}",
+                "machine {} could not join the run of the master at {} within {:?}: {why}",
                 self.machine, self.master, self.join
             ),
         )
@@ -117,6 +121,16 @@ impl Node<'_> {
         Err(last)
     }
 
+    /// Sockets for the processes.
+    fn listen(&self, address: &str) -> io::Result<(Vec<TcpListener>, Vec<String>)> {
+        wire::listeners(address, self.port, self.processes).map_err(|error| {
+            let what = format!(
+                "its processes cannot listen on {address}: {error}; name an address of this machine (`--listen`)"
+            );
+            io::Error::new(error.kind(), what)
+        })
+    }
+
     /// One connection to the master, to its end. Processes never outlive it.
     fn take_part(
         &self,
@@ -130,7 +144,7 @@ impl Node<'_> {
             None => socket.local_addr()?.ip().to_string(),
         };
         let mut children: Option<Children<'_>> = None;
-        let (mut listeners, hosts) = wire::listeners(&address, self.port, self.processes)?;
+        let (mut listeners, hosts) = self.listen(&address)?;
         wire::send(&mut socket, &ToMaster::Join { hosts })?;
         let mut heard = Instant::now();
         let mut beaten = Instant::now();
@@ -161,8 +175,7 @@ impl Node<'_> {
                         }
                         ToNode::Down => {
                             children = None;
-                            let (sockets, hosts) =
-                                wire::listeners(&address, self.port, self.processes)?;
+                            let (sockets, hosts) = self.listen(&address)?;
                             listeners = sockets;
                             wire::send(&mut socket, &ToMaster::Join { hosts })?;
                         }
