@@ -12,7 +12,7 @@ use super::medium::{Medium, Meter};
 use super::route::{Index, Route, Step};
 use super::selection::{Kept, Plan};
 use super::survey::Survey;
-use super::timeline::Stamp;
+use super::timeline::{Stamp, Timeline};
 use super::trip::follow;
 use super::{Clip, EncodeOptions, Interrupt, MediaError, Request, VideoInfo};
 
@@ -138,103 +138,142 @@ fn run(
     view: Option<CropRect>,
     requests: &[Request],
     options: &DecodeOptions,
-    mut crop: Option<&CropJob>,
+    crop: Option<&CropJob>,
     interrupt: &Interrupt,
 ) -> Result<(Decoded, Option<EncodedInfo>), MediaError> {
-    let (name, meter) = (medium.name(), Meter::default());
     let survey = medium.survey(interrupt)?;
-    let info = &survey.info;
-    let (canvas, view) = (info.canvas(), info.view(view)?);
+    let work = Work {
+        medium,
+        meter: Meter::default(),
+        survey: &survey,
+        canvas: survey.info.canvas(),
+        view: survey.info.view(view)?,
+        requests,
+        options,
+        interrupt,
+    };
     let predicted = survey.timeline(&survey.stamps);
     let mut statistics = Statistics {
         frames_predicted: predicted.len(),
         ..Statistics::default()
     };
-    let mut kept = Kept::new();
     // A prediction that cannot be planned for may still be wrong: only the true times decide.
-    let (mut missing, mut fits) = (BTreeMap::new(), Vec::new());
-    if let Ok(plan) = Plan::new(name, requests, &predicted) {
-        missing = plan.missing(&kept);
-        let route = survey
-            .index
-            .as_ref()
-            .filter(|_| options.seek && crop.is_none())
-            .and_then(|index| worthwhile(index, &missing, options.threads));
-        if let Some(route) = route {
-            statistics.passes += 1;
-            let mut collector = Collector::new(Wanted {
-                name,
-                canvas,
-                view,
-                fits: &plan.fits,
-                frames: &missing,
-            });
-            let skipped = follow(
-                medium,
-                &meter,
-                &survey,
-                &route,
-                options,
-                &mut collector,
-                interrupt,
-            )?;
-            // If it was given up, what it took may be other frames than they seemed.
-            statistics.frames_converted += collector.kept.len();
-            if let Some(skipped) = skipped
-                && let Some(clips) = plan.clips(&collector.kept)
-            {
-                statistics.packets_skipped = skipped;
-                statistics.bytes_read = survey.bytes_read + meter.bytes();
-                let decoded = Decoded {
-                    info: info.clone(),
-                    duration_seconds: predicted.duration_seconds(),
-                    frames_decoded: predicted.len(),
-                    clips,
-                    statistics,
-                };
-                return Ok((decoded, None));
-            }
-        }
-        fits = plan.fits;
+    let plan = Plan::new(medium.name(), requests, &predicted).ok();
+    if let Some(plan) = plan.as_ref().filter(|_| options.seek && crop.is_none())
+        && let Some(clips) = work.by_route(plan, &mut statistics)?
+    {
+        return Ok((work.decoded(&predicted, clips, statistics), None));
     }
-    let granted = footprint(&survey, requests, options.threads);
-    let mut encoded = None;
-    for _ in 0..MAX_PASSES {
-        let mut collector = Collector::new(Wanted {
-            name,
-            canvas,
-            view,
-            fits: &fits,
-            frames: &missing,
-        });
-        let mut stamps: Vec<Stamp> = Vec::with_capacity(statistics.frames_predicted);
-        let (faults, file) = encode::play(
-            medium,
-            &meter,
-            options.threads,
-            crop.take(),
-            interrupt,
-            |picture| {
-                let number = stamps.len();
-                stamps.push(Stamp {
-                    time: picture.timestamp(),
-                    duration: picture.packet().duration,
-                });
-                collector.keep(number, picture)
-            },
+    work.by_playing(plan, crop, statistics)
+}
+
+/// A video, and what is wanted of it.
+struct Work<'a> {
+    medium: &'a Medium,
+    meter: Meter,
+    survey: &'a Survey,
+    canvas: Canvas,
+    view: CropRect,
+    requests: &'a [Request],
+    options: &'a DecodeOptions,
+    interrupt: &'a Interrupt,
+}
+
+impl Work<'_> {
+    /// The clips by way of the container's index, which leads past what no wanted frame depends on. `None` if there is no
+    /// such way, or if what lies there shows that the index does not tell the truth.
+    fn by_route(
+        &self,
+        plan: &Plan,
+        statistics: &mut Statistics,
+    ) -> Result<Option<Vec<Vec<Clip>>>, MediaError> {
+        let missing = plan.missing(&Kept::new());
+        let index = self.survey.index.as_ref();
+        let Some(route) = index.and_then(|it| worthwhile(it, &missing, self.options.threads))
+        else {
+            return Ok(None);
+        };
+        let mut collector = self.collector(&plan.fits, &missing);
+        let skipped = follow(
+            self.medium,
+            &self.meter,
+            self.survey,
+            &route,
+            self.options,
+            &mut collector,
+            self.interrupt,
         )?;
-        encoded = encoded.or(file);
-        statistics.frames_converted += collector.kept.len();
-        kept.extend(collector.kept);
-        let timeline = survey.timeline(&stamps);
         statistics.passes += 1;
-        statistics.bytes_read = survey.bytes_read + meter.bytes();
-        statistics.faults = faults.count;
-        statistics.first_fault = faults.first.map(super::error::lowercase);
-        if timeline.is_empty() {
-            return Err(MediaError::decode(name, faults.reason()));
+        statistics.frames_converted += collector.kept.len();
+        // If it was given up, what it took may be other frames than they seemed.
+        let Some(skipped) = skipped else {
+            return Ok(None);
+        };
+        let clips = plan.clips(&collector.kept);
+        if clips.is_some() {
+            statistics.packets_skipped = skipped;
         }
-        let plan = Plan::new(name, requests, &timeline)?;
+        Ok(clips)
+    }
+
+    /// The clips, and the crop, by decoding the whole video: once if the frames are those that the plan foresaw, again for
+    /// what is still missing if they are not.
+    fn by_playing(
+        &self,
+        mut plan: Option<Plan>,
+        mut crop: Option<&CropJob>,
+        mut statistics: Statistics,
+    ) -> Result<(Decoded, Option<EncodedInfo>), MediaError> {
+        let granted = footprint(self.survey, self.requests, self.options.threads);
+        let (mut kept, mut encoded) = (Kept::new(), None);
+        for _ in 0..MAX_PASSES {
+            let (fits, missing) = plan.as_ref().map_or_else(Default::default, |plan| {
+                (plan.fits.as_slice(), plan.missing(&kept))
+            });
+            let mut collector = self.collector(fits, &missing);
+            let mut stamps: Vec<Stamp> = Vec::with_capacity(statistics.frames_predicted);
+            let (faults, file) = encode::play(
+                self.medium,
+                &self.meter,
+                self.options.threads,
+                crop.take(),
+                self.interrupt,
+                |picture| {
+                    let number = stamps.len();
+                    stamps.push(Stamp {
+                        time: picture.timestamp(),
+                        duration: picture.packet().duration,
+                    });
+                    collector.keep(number, picture)
+                },
+            )?;
+            encoded = encoded.or(file);
+            statistics.passes += 1;
+            statistics.frames_converted += collector.kept.len();
+            statistics.faults = faults.count;
+            kept.extend(collector.kept);
+            let timeline = self.survey.timeline(&stamps);
+            if timeline.is_empty() {
+                return Err(MediaError::decode(self.medium.name(), faults.reason()));
+            }
+            statistics.first_fault = faults.first.map(super::error::lowercase);
+            let true_plan = self.affordable_plan(&timeline, granted)?;
+            true_plan.discard_others(&mut kept);
+            if let Some(clips) = true_plan.clips(&kept) {
+                return Ok((self.decoded(&timeline, clips, statistics), encoded));
+            }
+            plan = Some(true_plan);
+        }
+        Err(MediaError::decode(
+            self.medium.name(),
+            "it decodes to other frames each time",
+        ))
+    }
+
+    /// The plan for the frames that really decode, unless they take more memory than was planned for.
+    fn affordable_plan(&self, timeline: &Timeline, granted: u64) -> Result<Plan, MediaError> {
+        let (name, info) = (self.medium.name(), &self.survey.info);
+        let plan = Plan::new(name, self.requests, timeline)?;
         let needed = plan.bytes((info.width, info.height));
         if needed > granted {
             return Err(MediaError::unsupported(
@@ -242,29 +281,45 @@ fn run(
                 format!(
                     "its packets promise {} frames and {} decode: the wanted ones take {needed} bytes of memory, where \
                      {granted} were planned for",
-                    statistics.frames_predicted,
+                    self.survey.timeline(&self.survey.stamps).len(),
                     timeline.len(),
                 ),
             ));
         }
-        plan.discard_others(&mut kept);
-        if let Some(clips) = plan.clips(&kept) {
-            let decoded = Decoded {
-                info: info.clone(),
-                duration_seconds: timeline.duration_seconds(),
-                frames_decoded: timeline.len(),
-                clips,
-                statistics,
-            };
-            return Ok((decoded, encoded));
-        }
-        missing = plan.missing(&kept);
-        fits = plan.fits;
+        Ok(plan)
     }
-    Err(MediaError::decode(
-        name,
-        "it decodes to other frames each time",
-    ))
+
+    fn collector<'w>(
+        &'w self,
+        fits: &'w [Fit],
+        frames: &'w BTreeMap<usize, Vec<usize>>,
+    ) -> Collector<'w> {
+        Collector::new(Wanted {
+            name: self.medium.name(),
+            canvas: self.canvas,
+            view: self.view,
+            fits,
+            frames,
+        })
+    }
+
+    fn decoded(
+        &self,
+        timeline: &Timeline,
+        clips: Vec<Vec<Clip>>,
+        statistics: Statistics,
+    ) -> Decoded {
+        Decoded {
+            info: self.survey.info.clone(),
+            duration_seconds: timeline.duration_seconds(),
+            frames_decoded: timeline.len(),
+            clips,
+            statistics: Statistics {
+                bytes_read: self.survey.bytes_read + self.meter.bytes(),
+                ..statistics
+            },
+        }
+    }
 }
 
 /// The way to the wanted frames, if it spares anything: one by the container's index reads nothing else.
