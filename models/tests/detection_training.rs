@@ -95,6 +95,7 @@ fn a_toy_set_is_learnt_and_the_export_says_the_same() {
     trainer.export(folder.path()).expect("written");
     let loaded =
         Detector::load(folder.path(), &Device::cpu(), Precision::F32).expect("what was exported");
+    tch::manual_seed(7);
     let image = Tensor::rand([1, 3, 96, 96], (Kind::Float, tch::Device::Cpu));
     let (mine, theirs) = (
         learnt.raw(&image).expect("raw"),
@@ -108,7 +109,8 @@ fn a_toy_set_is_learnt_and_the_export_says_the_same() {
     from_here.start_from(&loaded, &frames).expect("started");
     let started = from_here.detector().expect("a detector");
     let raw = started.raw(&image).expect("raw");
-    assert_close(&raw, &loaded.raw(&image).expect("raw"), 1e-2);
+    assert_close(&raw.narrow(1, 4, 2), &theirs.narrow(1, 4, 2), 5e-3);
+    assert_close(&raw.narrow(1, 0, 4), &theirs.narrow(1, 0, 4), 0.1);
     let other = json!({"model_type": "yolov8", "scale": "t", "names": ["other"], "size": SIDE});
     let elsewhere = tempfile::tempdir().expect("a folder");
     std::fs::write(elsewhere.path().join("config.json"), other.to_string()).expect("written");

@@ -4,11 +4,22 @@
 use clipsieve_operators::rule::{Input, NETWORK, Rule, Tree};
 
 use super::clips::Clip;
+use crate::chance::Chance;
 
 /// How much of each tree is taken.
 const RATE: f64 = 0.12;
-/// Quantiles at which a tree may ask.
-const THRESHOLDS: usize = 15;
+/// Shares of the order at which a tree may ask: denser at the ends, where rare defects show.
+const THRESHOLDS: [f64; 23] = [
+    0.005, 0.01, 0.02, 0.04, 0.0625, 0.125, 0.1875, 0.25, 0.3125, 0.375, 0.4375, 0.5, 0.5625,
+    0.625, 0.6875, 0.75, 0.8125, 0.875, 0.9375, 0.96, 0.98, 0.99, 0.995,
+];
+/// Values beyond these shares of the order count as the value there.
+const HELD: (f64, f64) = (0.002, 0.998);
+/// Share of the clips, and of the inputs, that each tree is grown from, by chance (Friedman, "Stochastic gradient boosting",
+/// 2002).
+const GROWN_FROM: (f32, f32) = (0.7, 0.3);
+/// Inputs at least.
+const LEAST_ASKED: usize = 8;
 /// A leaf that fewer clips reach weighs little: added to each leaf's curvature.
 const LEAF_PRIOR: f64 = 8.0;
 /// Strength of the pull of each weight to 0.
@@ -53,7 +64,7 @@ impl Fit {
                     .copied()
                     .unwrap_or(0.0)
             };
-            let (low, high) = (at(0.01), at(0.99));
+            let (low, high) = (at(HELD.0), at(HELD.1));
             let held: Vec<f64> = values.iter().map(|value| value.clamp(low, high)).collect();
             let count = held.len().max(1) as f64;
             let mean = held.iter().sum::<f64>() / count;
@@ -72,8 +83,16 @@ impl Fit {
         let mut sums: Vec<f64> = rows.iter().map(|row| dot(row, &fit.weights)).collect();
         let standard: Vec<Vec<f64>> = clips.iter().map(|clip| fit.standard(clip)).collect();
         let thresholds = thresholds(&standard, inputs.len());
+        let mut chance = Chance::new(inputs.len() as u64);
         for _ in 0..rounds {
-            let (tree, gains) = grow(&standard, &truth, &sums, &thresholds);
+            let members: Vec<usize> = (0..clips.len())
+                .filter(|_| chance.is(GROWN_FROM.0))
+                .collect();
+            let mut asked: Vec<usize> = (0..inputs.len()).collect();
+            chance.shuffle(&mut asked);
+            let share = (inputs.len() as f32 * GROWN_FROM.1).ceil() as usize;
+            asked.truncate(share.max(LEAST_ASKED));
+            let (tree, gains) = grow(&standard, &truth, &sums, &thresholds, (&members, &asked));
             for (sum, values) in sums.iter_mut().zip(&standard) {
                 *sum += tree.adds(values);
             }
@@ -294,29 +313,33 @@ fn thresholds(standard: &[Vec<f64>], inputs: usize) -> Vec<Vec<f64>> {
         .map(|input| {
             let mut values: Vec<f64> = standard.iter().map(|row| row[input]).collect();
             values.sort_by(f64::total_cmp);
-            let mut found: Vec<f64> = (1..=THRESHOLDS)
-                .map(|k| values[k * (values.len() - 1) / (THRESHOLDS + 1)])
-                .collect();
+            // Between two values, so that a rounded one still parts them.
+            let between = |share: &f64| {
+                let place = (share * (values.len() - 1) as f64) as usize;
+                (values[place] + values[(place + 1).min(values.len() - 1)]) / 2.0
+            };
+            let mut found: Vec<f64> = THRESHOLDS.iter().map(between).collect();
             found.dedup();
             found
         })
         .collect()
 }
 
-/// The best question for these clips: input, threshold, gain.
+/// The best question for these clips, of those about some inputs: input, threshold, gain.
 fn best_split(
     standard: &[Vec<f64>],
     members: &[usize],
     gradient: &[f64],
     curvature: &[f64],
-    thresholds: &[Vec<f64>],
+    (thresholds, asked): (&[Vec<f64>], &[usize]),
 ) -> (usize, f64, f64) {
     let total = members.iter().fold((0.0, 0.0), |sum, at| {
         (sum.0 + gradient[*at], sum.1 + curvature[*at])
     });
     let worth = |(g, h): (f64, f64)| g * g / (h + LEAF_PRIOR);
     let mut best = (0, f64::INFINITY, 0.0);
-    for (input, thresholds) in thresholds.iter().enumerate() {
+    for &input in asked {
+        let thresholds = &thresholds[input];
         // Sums by the number of thresholds that a value is above.
         let mut sums = vec![(0.0, 0.0); thresholds.len() + 1];
         for at in members {
@@ -338,12 +361,13 @@ fn best_split(
     best
 }
 
-/// One tree that lowers the loss most, greedily, and what each input gained by it.
+/// One tree that lowers the loss most, greedily, on these clips and with these inputs; and what each input gained by it.
 fn grow(
     standard: &[Vec<f64>],
     truth: &[f64],
     sums: &[f64],
     thresholds: &[Vec<f64>],
+    (members, asked): (&[usize], &[usize]),
 ) -> (Tree, Vec<f64>) {
     let probabilities: Vec<f64> = sums.iter().map(|sum| logistic(*sum)).collect();
     let gradient: Vec<f64> = truth
@@ -352,11 +376,15 @@ fn grow(
         .map(|(truth, p)| truth - p)
         .collect();
     let curvature: Vec<f64> = probabilities.iter().map(|p| p * (1.0 - p)).collect();
-    let all: Vec<usize> = (0..standard.len()).collect();
     let mut gains = vec![0.0; thresholds.len()];
     let mut ask = |members: &[usize]| {
-        let (input, threshold, gain) =
-            best_split(standard, members, &gradient, &curvature, thresholds);
+        let (input, threshold, gain) = best_split(
+            standard,
+            members,
+            &gradient,
+            &curvature,
+            (thresholds, asked),
+        );
         gains[input] += gain;
         let threshold = if threshold.is_finite() {
             threshold
@@ -368,7 +396,7 @@ fn grow(
             .partition(|at| standard[**at][input] > threshold);
         ((input, threshold), below, above)
     };
-    let (first, below, above) = ask(&all);
+    let (first, below, above) = ask(members);
     let (second, a, b) = ask(&below);
     let (third, c, d) = ask(&above);
     let leaf = |members: &Vec<usize>| {

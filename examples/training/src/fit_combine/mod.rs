@@ -24,7 +24,7 @@ use crate::ranking::auc;
 /// Parts of the sources, each judged by a rule fitted on the others.
 const FOLDS: u64 = 5;
 /// Numbers of trees that are tried.
-const ROUNDS: [usize; 5] = [0, 30, 60, 120, 240];
+const ROUNDS: [usize; 5] = [0, 60, 120, 240, 480];
 
 /// The signals that can have to do with a task. Left out is what tells one place from another and nothing of the task:
 /// a rule with all of them learns the colours of a few photographs.
@@ -347,7 +347,7 @@ fn out_of_fold<'a>(clips: &'a [Clip], inputs: &[usize], rounds: usize) -> Vec<Ju
 fn best_inputs(clips: &[Clip], signals: usize, most: usize) -> Vec<usize> {
     let whole: Vec<&Clip> = clips.iter().collect();
     let all: Vec<usize> = (0..signals).collect();
-    let fit = Fit::of(&whole, &all, 120);
+    let fit = Fit::of(&whole, &all, 240);
     let mut gains: Vec<(f64, usize)> = all
         .iter()
         .map(|input| (fit.worth(*input), *input))
