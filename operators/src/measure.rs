@@ -74,7 +74,6 @@ These are computed if nothing is said. Further ones, by name (px are those of th
 | `seen_blocks` | share of the borders of 8 x 8 blocks that are seen | 0 to 1; 0.05 is plain |
 | `wiped_share` | share of the 8 x 8 blocks with structure that have no fine detail | 0 to 1 |
 | `row_lines` | how much more the means of neighbouring rows differ than those of columns | powers of 2; above 4 are scan lines |
-| `dark_pile`, `bright_pile` | how much fuller the last levels of the luma are than those before them | powers of 2; above 2 light was cut off |
 | `chroma_shift` | how much better the edges of the colours agree with those of the light when moved sideways | 0 to 1; 0.1 is shifted |
 
 With two inputs, both of the same span, what is seen only pixel by pixel is measured on the second: `sharpness`, `blockiness`, \

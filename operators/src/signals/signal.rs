@@ -135,8 +135,6 @@ signals! {
     WipedShare "wiped_share" Texture 4 "[`detail::wiped_share`], median over the frames."
     ChromaShift "chroma_shift" Rgb 4 "[`chroma::chroma_shift`], median over the frames."
     RowLines "row_lines" Texture 4 "[`texture::row_lines`], median over the frames."
-    DarkPile "dark_pile" Texture 4 "[`texture::dark_pile`], median over the frames."
-    BrightPile "bright_pile" Texture 4 "[`texture::bright_pile`], median over the frames."
     Stark "stark" Effects 4 "[`effects::stark`], of the frame at 90 % of the order."
     StarkSwing "stark_swing" Effects 4 "Largest less smallest [`effects::stark`] of the frames."
     EdgeLight "edge_light" Effects 4 "[`effects::edge_light`], of the frame at 90 % of the order."
@@ -369,7 +367,7 @@ impl<'a> Notes<'a> {
 type OfFrame = fn(&Plane) -> Option<f64>;
 
 /// The signals that look at the luma of one frame at a time.
-const OF_FRAME: [(Signal, OfFrame); 20] = [
+const OF_FRAME: [(Signal, OfFrame); 18] = [
     (Signal::Sharpness, still::sharpness),
     (Signal::Blockiness, still::blockiness),
     (Signal::Brightness, |plane| Some(still::brightness(plane))),
@@ -388,10 +386,6 @@ const OF_FRAME: [(Signal, OfFrame); 20] = [
     (Signal::SeenBlocks, detail::seen_blocks),
     (Signal::WipedShare, detail::wiped_share),
     (Signal::RowLines, texture::row_lines),
-    (Signal::DarkPile, |plane| Some(texture::dark_pile(plane))),
-    (Signal::BrightPile, |plane| {
-        Some(texture::bright_pile(plane))
-    }),
 ];
 
 /// A signal of one frame's colours.

@@ -104,31 +104,6 @@ pub fn missing_levels(plane: &Plane) -> Option<f64> {
     Some(missing as f64 / range.len() as f64)
 }
 
-/// Levels at an end of the histogram that are held against those after them.
-const PILE: usize = 4;
-/// How many after them.
-const AFTER_PILE: usize = 12;
-
-/// How much fuller the four darkest levels of the luma are than the twelve after them, each by its width, as a power of two:
-/// below 0 where light runs out on its own, above 2 where it was cut off. The darkest level is that which one pixel in 200 has.
-pub fn dark_pile(plane: &Plane) -> f64 {
-    pile(&histogram(plane))
-}
-
-/// As [`dark_pile`], of the brightest levels.
-pub fn bright_pile(plane: &Plane) -> f64 {
-    let mut histogram = histogram(plane);
-    histogram.reverse();
-    pile(&histogram)
-}
-
-fn pile(histogram: &[u32; 256]) -> f64 {
-    let end = level_at(histogram, 0.005).min(255 - PILE - AFTER_PILE);
-    let sum = |levels: &[u32]| f64::from(levels.iter().sum::<u32>() + 1) / levels.len() as f64;
-    let (near, far) = histogram[end..end + PILE + AFTER_PILE].split_at(PILE);
-    (sum(near) / sum(far)).log2()
-}
-
 /// How much more the means of neighbouring rows differ than those of neighbouring columns (second differences), as a power
 /// of two: 0 in pictures of the world, above 4 under scan lines. `None` for a flat picture or under 16 px.
 pub fn row_lines(plane: &Plane) -> Option<f64> {
@@ -297,15 +272,6 @@ mod tests {
             uneven(12),
             uneven(1)
         );
-    }
-
-    #[test]
-    fn light_that_was_cut_off_piles_up() {
-        let shade = |x: usize, y: usize| rough(x, y) * 0.5 + rough(x + 9, y) * 0.5;
-        let whole = plane(shade);
-        let cut = plane(|x, y| (shade(x, y) * 1.8 - 100.0).clamp(5.0, 240.0));
-        assert!(dark_pile(&whole) < 0.5 && bright_pile(&whole) < 0.5);
-        assert!(dark_pile(&cut) > 2.0 && bright_pile(&cut) > 2.0);
     }
 
     #[test]

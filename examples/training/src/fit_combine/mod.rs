@@ -133,8 +133,6 @@ const SIGNALS: [(&str, &[&str]); 4] = [
             "periodicity",
             "seen_blocks",
             "wiped_share",
-            "dark_pile",
-            "bright_pile",
             "chroma_shift",
         ],
     ),
