@@ -13,7 +13,9 @@ use tempfile::TempPath;
 
 use crate::demand::PassOffer;
 use crate::kinds::{CROP_KEY, CropOrder, CropReport, REGIONS, Regions, VIDEO, Video};
-use crate::media::{CropRect, EncodeOptions, Interrupt, Medium, crop_to_file, frames_to_file};
+use crate::media::{
+    CropRect, EncodeOptions, Interrupt, MediaError, Medium, crop_to_file, frames_to_file,
+};
 use crate::regions::safe_crop::safe_crop;
 use crate::upload::UPLOAD;
 use crate::uploads::{Uploads, check_key};
@@ -241,10 +243,12 @@ impl Transform for CropUpload {
         let file = crop_file(&self.scratch, &self.key)?;
         let frame = Array3::zeros((64, 64, 3));
         let never = Interrupt::never();
-        frames_to_file([frame.view()], (25, 1), &file, &self.options, &never).map_err(|error| {
-            OperatorError::config(format!(
-                "crops cannot be encoded; see `encoder`, `preset`, `quality` and the ending of `key`: {error}"
-            ))
+        let tried = frames_to_file([frame.view()], (25, 1), &file, &self.options, &never);
+        tried.map_err(|error| match error {
+            MediaError::Encode { reason, .. } => OperatorError::config(format!(
+                "crops cannot be encoded; see `encoder`, `preset`, `quality` and the ending of `key`: {reason}"
+            )),
+            other => other.into(),
         })?;
         uploads.probe()
     }

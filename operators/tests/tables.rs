@@ -15,6 +15,7 @@ use clipsieve_engine::operator::{
     Placement, PortKind, Row, Setting, Sink, Source, Store, Stores, Value,
 };
 use clipsieve_operators::aggregate::AGGREGATE;
+use clipsieve_operators::crop_upload::CROP_UPLOAD;
 use clipsieve_operators::fetch::FETCH;
 use clipsieve_operators::kinds::{REGIONS, VERDICT};
 use clipsieve_operators::read_table::READ_TABLE;
@@ -434,6 +435,46 @@ fn a_store_that_is_not_there_stops_the_job() {
     assert_eq!(error.kind, ErrorKind::Config);
     assert!(error.message.starts_with("store `cpfs`: "), "{error}");
     assert!(error.message.contains("/no/such/mount"), "{error}");
+}
+
+#[test]
+fn crops_that_cannot_be_encoded_stop_the_job_before_it_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let stores = BTreeMap::from([(
+        "crops".to_owned(),
+        Store {
+            settings: json!({"type": "fs", "root": folder.path()}),
+        },
+    )]);
+    let warmed = |encoder: &str, preset: &str, key: &str| {
+        let params = params(&[
+            ("store", text("crops")),
+            ("key", text(key)),
+            ("encoder", text(encoder)),
+            ("preset", text(preset)),
+            ("quality", ParamValue::Int(20)),
+            ("margin", ParamValue::Float(0.0)),
+            ("min_side", ParamValue::Int(64)),
+            ("min_area", ParamValue::Float(0.4)),
+        ]);
+        match build(&CROP_UPLOAD, &params, &stores, folder.path()).unwrap() {
+            Operator::Transform(crop) => crop.warm_up(),
+            _ => panic!("a crop is a transform"),
+        }
+    };
+    warmed("libx264", "veryfast", "{video_id}.mp4").unwrap();
+    for (encoder, preset, key, named) in [
+        ("libx264x", "veryfast", "{video_id}.mp4", "libx264x"),
+        ("libx264", "veryfats", "{video_id}.mp4", "libx264"),
+        ("libx264", "veryfast", "{video_id}.webm", "webm"),
+    ] {
+        let error = warmed(encoder, preset, key).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Config, "{error}");
+        assert!(
+            error.message.contains("see `encoder`, `preset`") && error.message.contains(named),
+            "{error}"
+        );
+    }
 }
 
 #[test]
