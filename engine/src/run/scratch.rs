@@ -5,7 +5,7 @@
 //! process holds a lock on a file in its folder: what nobody holds belongs to nobody, also where processes of several
 //! containers have the same number.
 
-use std::fs::{DirBuilder, File, TryLockError};
+use std::fs::{DirBuilder, File};
 use std::io::Read;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -116,17 +116,22 @@ fn is_name(name: &str) -> bool {
 }
 
 fn is_forsaken(folder: &Path) -> bool {
-    match File::open(folder.join(LOCK)) {
-        // A file system without locks says so with an error: then nothing is known.
-        Ok(file) => match file.try_lock() {
-            Ok(()) => true,
-            Err(TryLockError::WouldBlock | TryLockError::Error(_)) => false,
-        },
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+    is_held(folder).map_or_else(
+        || {
             let changed = folder.metadata().and_then(|about| about.modified());
             changed.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > FORSAKEN))
-        }
-        Err(_) => false,
+        },
+        |is_held| !is_held,
+    )
+}
+
+/// Whether a process holds the lock in a folder. `None` if there is no lock to hold.
+fn is_held(folder: &Path) -> Option<bool> {
+    match File::open(folder.join(LOCK)) {
+        // A file system without locks says so with an error: then nothing is known.
+        Ok(file) => Some(file.try_lock().is_err()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(_) => Some(true),
     }
 }
 
@@ -138,8 +143,9 @@ pub(super) fn remove_of(parent: &Path, process: u32) {
     for entry in entries.flatten() {
         let name = entry.file_name();
         let is_its = name.to_string_lossy().starts_with(&prefix(process));
-        // Or of a living process of another container, which has the same number.
-        if is_its && is_forsaken(&entry.path()) {
+        // A locked one is of a living process of another container, which has the same number. One without a lock was being
+        // removed when its process was killed.
+        if is_its && is_held(&entry.path()) != Some(true) {
             remove(&entry.path());
         }
     }
@@ -167,8 +173,12 @@ mod tests {
         sweep(parent.path());
         assert!(!dead_path.exists());
         assert!(living.path.join("00-a/file").exists() && making.exists() && other.exists());
+        let half_gone = parent
+            .path()
+            .join(format!("{}0", prefix(std::process::id())));
+        std::fs::create_dir_all(half_gone.join("00-a")).unwrap();
         remove_of(parent.path(), std::process::id());
-        assert!(living.path.join("00-a/file").exists());
+        assert!(living.path.join("00-a/file").exists() && !half_gone.exists());
         drop(living);
         assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 2);
     }
