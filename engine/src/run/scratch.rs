@@ -116,13 +116,13 @@ fn is_name(name: &str) -> bool {
 }
 
 fn is_forsaken(folder: &Path) -> bool {
-    is_held(folder).map_or_else(
-        || {
+    match is_held(folder) {
+        Some(is_held) => !is_held,
+        None => {
             let changed = folder.metadata().and_then(|about| about.modified());
             changed.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > FORSAKEN))
-        },
-        |is_held| !is_held,
-    )
+        }
+    }
 }
 
 /// Whether a process holds the lock in a folder. `None` if there is no lock to hold.

@@ -59,7 +59,7 @@ impl Output {
     /// Appends; in a file that is kept, the bytes are on disk when this returns. Returns its length then.
     ///
     /// # Errors
-    /// What the output answered. What a file has of these bytes then does not count, and is cut off by what is next appended.
+    /// What the output answered. What a file has of these bytes then does not count, and is cut off before the next append or the end.
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<u64> {
         match self {
             Self::File(file) => file.append(bytes),
@@ -170,18 +170,23 @@ impl Growing {
         File::open(self.folder())?.sync_all()
     }
 
+    /// Cuts off what an append that failed may have left.
+    fn mend(&mut self) -> io::Result<()> {
+        if let Some(file) = self.file.as_mut().filter(|_| self.is_torn) {
+            file.set_len(self.length)?;
+            file.seek(SeekFrom::Start(self.length))?;
+            self.is_torn = false;
+        }
+        Ok(())
+    }
+
     fn append(&mut self, bytes: &[u8]) -> io::Result<u64> {
-        let length = self.length;
+        self.mend()?;
         let kept = self.kept;
         let file = match &mut self.file {
             Some(file) => file,
             None => self.file.insert(File::create(&self.partial)?),
         };
-        if self.is_torn {
-            file.set_len(length)?;
-            file.seek(SeekFrom::Start(length))?;
-            self.is_torn = false;
-        }
         let written = file.write_all(bytes).and_then(|()| match kept {
             true => file.sync_data(),
             false => Ok(()),
@@ -196,6 +201,7 @@ impl Growing {
 
     fn finish(&mut self) -> io::Result<String> {
         if !self.finished {
+            self.mend()?;
             match &self.file {
                 Some(file) => file.sync_all()?,
                 // A table of no rows.
@@ -263,6 +269,27 @@ mod tests {
         drop(output);
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(names(folder.path()), ["out.jsonl"]);
+    }
+
+    #[test]
+    fn what_an_append_that_failed_left_is_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let torn = |name: &str| {
+            let mut growing = Growing::create(folder.path().join(name).to_str().unwrap()).unwrap();
+            growing.append(b"one\n").unwrap();
+            growing.file.as_mut().unwrap().write_all(b"tw").unwrap();
+            growing.is_torn = true;
+            growing
+        };
+        torn("ended").finish().unwrap();
+        assert_eq!(fs::read(folder.path().join("ended")).unwrap(), b"one\n");
+        let mut went_on = torn("went_on");
+        went_on.append(b"two\n").unwrap();
+        went_on.finish().unwrap();
+        assert_eq!(
+            fs::read(folder.path().join("went_on")).unwrap(),
+            b"one\ntwo\n"
+        );
     }
 
     #[test]
