@@ -8,16 +8,16 @@
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
-use tch::{Kind, Tensor, no_grad_guard};
+use tch::{Tensor, no_grad_guard};
 
 use crate::classifier::Clip;
 use crate::config::{ModelConfig, Network};
 use crate::device::{Device, Precision};
 use crate::error::{ModelError, Result};
-use crate::frames::{dimensions, upload};
+use crate::frames::{Colours, dimensions, upload};
 use crate::parameters::{Parameters, Scope};
 use crate::preprocess::Preprocess;
-use crate::streams;
+use crate::streams::Stream;
 use crate::vjepa2::{Encoder, VJepa2Config};
 use crate::weights::{Weights, hex};
 
@@ -30,6 +30,8 @@ const LANDMARK: &str = "layernorm.weight";
 pub struct Features {
     /// [b, n, hidden].
     pub(crate) tokens: Tensor,
+    /// The stream on which they were computed: what is done with them goes on there.
+    pub(crate) stream: Option<Stream>,
 }
 
 impl Features {
@@ -46,30 +48,34 @@ impl Features {
         if clips.iter().copied().eq(0..self.clips()) {
             return Ok(Features {
                 tokens: self.tokens.shallow_clone(),
+                stream: self.stream,
             });
         }
+        let _stream = self.stream.and_then(Stream::enter);
         let _no_grad = no_grad_guard();
         let clips: Vec<i64> = clips.iter().map(|&clip| clip as i64).collect();
         let index = Tensor::f_from_slice(&clips)?.f_to(self.tokens.device())?;
         Ok(Features {
             tokens: self.tokens.f_index_select(0, &index)?,
+            stream: self.stream,
         })
     }
 }
 
 /// A V-JEPA 2 encoder and the colours it wants, on a device.
 ///
-/// It is `Send` but not `Sync`: one thread uses it at a time, and [`Backbone::instance`] makes more of them.
+/// It is `Send` but not `Sync`: one thread uses it at a time, and [`Backbone::instance`] makes more of them. On a GPU each has
+/// a CUDA stream of its own.
 pub struct Backbone {
     config: ModelConfig,
     sizes: VJepa2Config,
     preprocess: Preprocess,
     encoder: Encoder,
-    /// `mean` and `std` as [3, 1, 1] in f32 on the device.
-    colours: (Tensor, Tensor),
+    colours: Colours,
     parameters: Parameters,
     device: Device,
     precision: Precision,
+    stream: Option<Stream>,
 }
 
 impl Backbone {
@@ -95,21 +101,19 @@ impl Backbone {
         precision: Precision,
     ) -> Result<Self> {
         let (sizes, _, preprocess) = config.classifier()?;
-        let encoder = Encoder::new(sizes, &encoder_scope(&parameters.root()))?;
-        let colour = |values: &[f32; 3]| -> Result<Tensor> {
-            Ok(Tensor::f_from_slice(values)?
-                .f_view([3, 1, 1])?
-                .f_to(device.tch())?)
-        };
+        let scope = encoder_scope(&parameters.root());
+        scope.own();
+        let encoder = Encoder::new(sizes, &scope)?;
         Ok(Backbone {
             sizes: sizes.clone(),
             preprocess: preprocess.clone(),
             encoder,
-            colours: (colour(&preprocess.mean)?, colour(&preprocess.std)?),
+            colours: Colours::new(&preprocess.mean, &preprocess.std, device.tch())?,
             parameters: parameters.share(),
             device: device.clone(),
             precision,
             config: config.clone(),
+            stream: Stream::take(device),
         })
     }
 
@@ -148,14 +152,17 @@ impl Backbone {
     /// [`ModelError::Input`] when there is no clip, a clip is empty, clips differ in length, or a frame is not `size` x
     /// `size` x 3; [`ModelError::OutOfMemory`].
     pub fn features(&self, clips: &[Clip<'_, '_>]) -> Result<Features> {
-        streams::enter(&self.device);
+        let _stream = self.stream.and_then(Stream::enter);
         let _no_grad = no_grad_guard();
         let tokens = self.tokens(&self.normalised(clips)?)?;
-        Ok(Features { tokens })
+        Ok(Features {
+            tokens,
+            stream: self.stream,
+        })
     }
 
     /// Clips to normalised frames [b, t, 3, size, size] on the device, in the model's precision: bytes go over, and
-    /// `(x / 255 - mean) / std` is computed there, in f32.
+    /// `(x / 255 - mean) / std` is computed there, in f32 and in place.
     ///
     /// # Errors
     /// As [`Backbone::features`].
@@ -183,14 +190,11 @@ impl Backbone {
         }
         let all = clips.iter().flat_map(|clip| clip.iter());
         let bytes = upload(all, (clips.len() * frames, size, size), self.device.tch())?;
-        let (mean, std) = &self.colours;
         let side = size as i64;
-        Ok(bytes
-            .f_permute([0, 3, 1, 2])? // [b * t, 3, size, size]
-            .f_to_kind(Kind::Float)?
-            .f_div_scalar(255.0)?
-            .f_sub(mean)?
-            .f_div(std)?
+        let bytes = bytes.f_permute([0, 3, 1, 2])?; // [b * t, 3, size, size]
+        Ok(self
+            .colours
+            .applied(&bytes)?
             .f_to_kind(self.precision.kind())?
             .f_reshape([clips.len() as i64, frames as i64, 3, side, side])?)
     }

@@ -12,6 +12,7 @@ use crate::error::{ModelError, Result};
 use crate::heads::Head;
 use crate::parameters::Parameters;
 use crate::preprocess::Preprocess;
+use crate::streams::Stream;
 use crate::vjepa2::VJepa2Config;
 use crate::weights::Weights;
 
@@ -32,9 +33,10 @@ impl Classifier {
     /// Reads the classifier in a model directory and puts it on a device.
     ///
     /// # Errors
-    /// [`ModelError::Io`], [`ModelError::Config`] and [`ModelError::Weights`] when the directory does not hold a whole
-    /// model, or the backbone's file that it names is not there or does not fit; [`ModelError::WrongTask`] when it
-    /// holds a detector; [`ModelError::OutOfMemory`].
+    /// [`ModelError::NoModel`], [`ModelError::Io`], [`ModelError::Config`] and [`ModelError::Weights`] when the directory
+    /// does not hold a whole model, the backbone's file that it names is not there or does not fit, or the weights hold
+    /// more than the configuration says; [`ModelError::WrongTask`] when it holds a detector;
+    /// [`ModelError::OutOfMemory`].
     pub fn load(dir: impl AsRef<Path>, device: &Device, precision: Precision) -> Result<Self> {
         let config = ModelConfig::read(dir)?;
         config.classifier()?;
@@ -155,7 +157,8 @@ impl Classifier {
     }
 }
 
-/// The part of a classifier that is its own: from features to the probabilities of its labels.
+/// The part of a classifier that is its own: from features to the probabilities of its labels. On a GPU it works on the CUDA
+/// stream of the features.
 pub struct ClassifierHead {
     config: ModelConfig,
     kind: HeadKind,
@@ -184,7 +187,11 @@ impl ClassifierHead {
     fn build(config: &ModelConfig, parameters: &Parameters, precision: Precision) -> Result<Self> {
         let (sizes, kind, _) = config.classifier()?;
         let labels = config.labels.len() as i64;
-        let network = Head::new(kind, sizes, labels, &parameters.root());
+        let root = parameters.root();
+        for part in ["pooler", "classifier", "head"] {
+            root.pp(part).own();
+        }
+        let network = Head::new(kind, sizes, labels, &root);
         Ok(ClassifierHead {
             config: config.clone(),
             kind,
@@ -219,6 +226,7 @@ impl ClassifierHead {
     /// [`ModelError::NotFinite`] when the network overflows (half precision); [`ModelError::OutOfMemory`];
     /// [`ModelError::Torch`] when the features are of another width.
     pub fn scores(&self, features: &Features) -> Result<Vec<Vec<f32>>> {
+        let _stream = features.stream.and_then(Stream::enter);
         let _no_grad = no_grad_guard();
         let scores = self
             .network

@@ -3,10 +3,10 @@
 //! `model_type` is the discriminator. `vjepa2` takes Hugging Face's fields with Hugging Face's defaults, and three of our
 //! own: `head` (`attentive`, the default, or `linear`) and `preprocess` (see [`Preprocess`]). `backbone` may name a file that
 //! several models share, such as `../backbone/model.safetensors`: the encoder is read from it, and the model's own
-//! weights hold the head alone. `yolov8` is our own:
-//! `scale`, `names` or `id2label`, `size`, `conf`, `iou`, `max_det`, `max_nms`, `bn_eps`. Fields that are not known are
-//! ignored, as everywhere in that ecosystem. Every number is held within limits, so that a hostile file gives an error
-//! and never a panic or an absurd allocation.
+//! weights hold the head alone. `yolov8` is our own: `scale`, `names`, `id2label` or `labels`, `nc` or `num_labels`, `size`,
+//! `letterbox`, `mean_conf`, `conf`, `iou`, `max_det`, `max_nms`, `bn_eps`. Fields that are not known are ignored, as
+//! everywhere in that ecosystem, except where they look like one of our own misspelt. Every number is held within limits, so
+//! that a hostile file gives an error and never a panic or an absurd allocation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::error::{ModelError, Result};
 use crate::fields::{Fields, Problems, read_object, shown};
+use crate::missing::{is_absent, no_model};
 use crate::preprocess::Preprocess;
 use crate::vjepa2::VJepa2Config;
 use crate::yolov8::Yolov8Config;
@@ -25,6 +26,8 @@ pub const CONFIG_FILE: &str = "config.json";
 const MAX_LABELS: usize = 65_536;
 /// The architectures known, by their `model_type`.
 const MODEL_TYPES: [&str; 2] = ["vjepa2", "yolov8"];
+/// Our own fields of a classifier: what is nearly called so is one of them, misspelt.
+const OWN_FIELDS: [&str; 3] = ["preprocess", "head", "backbone"];
 /// Names of the heads, in the order of [`HeadKind`].
 const HEADS: [&str; 2] = ["attentive", "linear"];
 
@@ -77,11 +80,15 @@ impl ModelConfig {
     /// Reads `config.json` (and a preprocessor file) in a model directory.
     ///
     /// # Errors
-    /// [`ModelError::Io`] when there is no such file; [`ModelError::Config`] with all its problems.
+    /// [`ModelError::NoModel`] when there is no such file, [`ModelError::Io`] when it cannot be read;
+    /// [`ModelError::Config`] with all its problems.
     pub fn read(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
         let file = dir.join(CONFIG_FILE);
-        let map = read_object(&file)?;
+        let map = read_object(&file).map_err(|error| match &error {
+            ModelError::Io { source, .. } if is_absent(source) => no_model(dir),
+            _ => error,
+        })?;
         let problems = Problems::default();
         let fields = Fields::new("", &map, &problems);
         let network = match map.get("model_type").and_then(Value::as_str) {
@@ -90,6 +97,8 @@ impl ModelConfig {
                 let head = [HeadKind::Attentive, HeadKind::Linear][fields.word("head", 0, &HEADS)];
                 let preprocess =
                     Preprocess::read(dir, &fields, config.frames_per_clip, config.crop_px)?;
+                config.check_tokens(&fields, preprocess.frames);
+                fields.refuse_misspelt(&OWN_FIELDS);
                 Network::VJepa2 {
                     config,
                     head,
@@ -431,6 +440,30 @@ mod tests {
                 vjepa(json!({"patch_size": 1, "crop_size": 4096})),
                 "more tokens than",
             ),
+            (
+                vjepa(json!({"patch_size": 8, "preprocess": {"frames": 1024}})),
+                "patch_size: a clip of 1024 frames would be cut into 524288 tokens, more tokens than",
+            ),
+            (
+                vjepa(json!({"frames_per_clip": 1025})),
+                "frames_per_clip: found 1025, allowed: an integer from 1 to 1024",
+            ),
+            (
+                vjepa(json!({"preproces": {"frames": 8}})),
+                "preproces: there is no such field; the nearest name is preprocess",
+            ),
+            (
+                vjepa(json!({"haed": "linear"})),
+                "haed: there is no such field; the nearest name is head",
+            ),
+            (
+                vjepa(json!({"back_bones": "b.safetensors"})),
+                "back_bones: there is no such field; the nearest name is backbone",
+            ),
+            (
+                vjepa(json!({"preprocess": {"frmes": 8}})),
+                "preprocess.frmes: there is no such field; the nearest name is frames",
+            ),
             (vjepa(json!({"tubelet_size": 0})), "tubelet_size: found 0"),
             (vjepa(json!({"mlp_ratio": -1})), "mlp_ratio: found -1"),
             (vjepa(json!({"mlp_ratio": 1e308})), "mlp_ratio: found"),
@@ -526,9 +559,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let message = ModelConfig::read(dir.path()).unwrap_err().to_string();
         assert!(
-            message.contains("cannot read") && message.contains(CONFIG_FILE),
+            message.starts_with("no model at ") && message.contains(CONFIG_FILE),
             "{message}"
         );
+        let message = ModelConfig::read(dir.path().join(CONFIG_FILE).join("x"));
+        assert!(matches!(message, Err(ModelError::NoModel { .. })));
         std::fs::write(dir.path().join(CONFIG_FILE), "{").unwrap();
         let message = ModelConfig::read(dir.path()).unwrap_err().to_string();
         assert!(message.contains("not valid JSON"), "{message}");

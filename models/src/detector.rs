@@ -3,21 +3,23 @@
 use std::path::Path;
 
 use ndarray::ArrayView3;
-use tch::{Kind, Tensor, no_grad_guard};
+use tch::{Tensor, no_grad_guard};
 
 use crate::config::{ModelConfig, Network};
 use crate::device::{Device, Precision};
 use crate::error::{ModelError, Result};
-use crate::frames::{dimensions, upload};
+use crate::frames::{dimensions, unit, upload};
 use crate::letterbox::Letterbox;
 use crate::nms::{Detection, NmsLimits, nms};
 use crate::parameters::Parameters;
+use crate::streams::Stream;
 use crate::weights::Weights;
 use crate::yolov8::{STRIDE_PX, Yolov8, Yolov8Config};
 
 /// An object detector, on a device.
 ///
-/// It is `Send` but not `Sync`: one thread uses it at a time, and [`Detector::instance`] makes more of them.
+/// It is `Send` but not `Sync`: one thread uses it at a time, and [`Detector::instance`] makes more of them. On a GPU each has
+/// a CUDA stream of its own.
 pub struct Detector {
     config: ModelConfig,
     sizes: Yolov8Config,
@@ -25,14 +27,16 @@ pub struct Detector {
     parameters: Parameters,
     device: Device,
     precision: Precision,
+    stream: Option<Stream>,
 }
 
 impl Detector {
     /// Reads the detector in a model directory and puts it on a device.
     ///
     /// # Errors
-    /// [`ModelError::Io`], [`ModelError::Config`] and [`ModelError::Weights`] when the directory does not hold a whole
-    /// model; [`ModelError::WrongTask`] when it holds a classifier; [`ModelError::OutOfMemory`].
+    /// [`ModelError::NoModel`], [`ModelError::Io`], [`ModelError::Config`] and [`ModelError::Weights`] when the directory
+    /// does not hold a whole model, or the weights hold more than the configuration says; [`ModelError::WrongTask`] when
+    /// it holds a classifier; [`ModelError::OutOfMemory`].
     pub fn load(dir: impl AsRef<Path>, device: &Device, precision: Precision) -> Result<Self> {
         let config = ModelConfig::read(dir)?;
         config
@@ -57,12 +61,15 @@ impl Detector {
             return Err(config.wrong_task("detector"));
         };
         let sizes = sizes.clone();
-        let network = Yolov8::new(&sizes, config.labels.len() as i64, &parameters.root());
+        let root = parameters.root();
+        root.pp("model").own();
+        let network = Yolov8::new(&sizes, config.labels.len() as i64, &root);
         Ok(Detector {
             sizes,
             network,
             parameters: parameters.finish()?,
             config,
+            stream: Stream::take(&device),
             device,
             precision,
         })
@@ -168,16 +175,15 @@ impl Detector {
                 }
             )));
         }
+        let _stream = self.stream.and_then(Stream::enter);
         let _no_grad = no_grad_guard();
         let bytes = upload(
             frames.iter(),
             (frames.len(), height, width),
             self.device.tch(),
         )?;
-        let images = bytes
-            .f_permute([0, 3, 1, 2])?
-            .f_to_kind(Kind::Float)?
-            .f_div_scalar(255.0)?;
+        // Laid out as the network wants it while it is bytes.
+        let images = unit(&bytes.f_permute([0, 3, 1, 2])?.f_contiguous()?)?;
         self.boxes_within(&self.raw(&images)?, limits)
     }
 

@@ -159,7 +159,9 @@ impl Device {
 /// The precision that weights and activations are held in. Scores are f32 whatever it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
-    /// 32-bit floats.
+    /// 32-bit floats. One exception, which tch has no switch for: on GPUs from Ampere on, cuDNN's convolutions (those of a
+    /// detector; classifiers have none) round what they multiply to TF32, 11 significant bits. With
+    /// `NVIDIA_TF32_OVERRIDE=0` in the environment they do not.
     #[default]
     F32,
     /// bfloat16: the range of f32 with 8 significant bits.

@@ -5,8 +5,17 @@ use std::path::{Path, PathBuf};
 /// A result whose error is a [`ModelError`].
 pub type Result<T, E = ModelError> = std::result::Result<T, E>;
 
-/// What libtorch says where there is no memory: on a GPU, by its allocator on the CPU, and by that of C++.
-const OUT_OF_MEMORY: [&str; 3] = ["out of memory", "can't allocate memory", "std::bad_alloc"];
+/// What libtorch says where there is no memory: on a GPU, by its allocator on the CPU, by that of C++; then by cuBLAS and
+/// cuDNN, which have memory of their own to find. cuDNN's last ("FIND was unable …", "GET was unable …") is said when every
+/// engine failed, most often for want of a workspace.
+const OUT_OF_MEMORY: [&str; 6] = [
+    "out of memory",
+    "can't allocate memory",
+    "std::bad_alloc",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "unable to find an engine",
+];
 
 /// How many problems of a file are spelt out before "and N more".
 const SHOWN_PROBLEMS: usize = 8;
@@ -17,6 +26,14 @@ const SHOWN_PROBLEMS: usize = 8;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
+    /// There is no model where one should be.
+    #[error("no model at {}: {problem}", place.display())]
+    NoModel {
+        /// The path that was given.
+        place: PathBuf,
+        /// What is there instead, and where models are.
+        problem: String,
+    },
     /// A file of the model could not be read.
     #[error("cannot read {}: {source}", path.display())]
     Io {
@@ -146,6 +163,14 @@ mod tests {
         let error = ModelError::from(error);
         assert!(error.is_temporary());
         assert!(!error.to_string().contains("frame #0"));
+        for words in [
+            "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+            "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+            "GET was unable to find an engine to execute this computation",
+            "FIND was unable to find an engine to execute this computation",
+        ] {
+            assert!(ModelError::from(tch::TchError::Torch(words.into())).is_temporary());
+        }
         assert!(!ModelError::from(tch::TchError::Shape("x".into())).is_temporary());
     }
 

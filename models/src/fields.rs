@@ -100,6 +100,36 @@ impl<'a> Fields<'a> {
         self.note(name, format!("found {}, allowed: {allowed}", shown(found)));
     }
 
+    /// Refuses every field of this object that is not one of `known`.
+    pub fn refuse_unknown(&self, known: &[&str]) {
+        for name in self
+            .map
+            .keys()
+            .filter(|name| !known.contains(&name.as_str()))
+        {
+            let nearest = known.iter().min_by_key(|k| strsim::osa_distance(k, name));
+            self.note(
+                name,
+                format!(
+                    "there is no such field; the nearest name is {} (allowed: {})",
+                    nearest.unwrap_or(&""),
+                    known.join(", ")
+                ),
+            );
+        }
+    }
+
+    /// Refuses fields whose names are nearly one of `own`: one slip in four letters. Others may be anybody's.
+    pub fn refuse_misspelt(&self, own: &[&str]) {
+        for name in self.map.keys().filter(|name| !own.contains(&name.as_str())) {
+            let near = |own: &&&str| strsim::osa_distance(own, name) <= own.len() / 4;
+            if let Some(nearest) = own.iter().find(near) {
+                let problem = format!("there is no such field; the nearest name is {nearest}");
+                self.note(name, problem);
+            }
+        }
+    }
+
     /// A nested object, if the field is there.
     pub fn object(&self, name: &str) -> Option<&'a Map<String, Value>> {
         let value = self.value(name)?;

@@ -1,4 +1,4 @@
-//! Frames on their way from the host to a device.
+//! Frames on their way from the host to a network: bytes go over, and become numbers there.
 
 use ndarray::{ArrayView3, ArrayViewMut4};
 use tch::{Kind, Tensor};
@@ -46,8 +46,80 @@ pub(crate) fn upload<'f, 'p: 'f>(
     Ok(pinned.f_to_device_(device, Kind::Uint8, true, false)?)
 }
 
+/// The colours that a classifier wants, as one multiplication and one addition: `(x / 255 - mean) / std` is
+/// `x * scale + shift` with `scale = 1 / (255 std)` and `shift = -mean / std`, both [3, 1, 1] in f32 on the device.
+pub(crate) struct Colours {
+    scale: Tensor,
+    shift: Tensor,
+}
+
+impl Colours {
+    /// For channel means and deviations in 0..1.
+    ///
+    /// # Errors
+    /// When the device has no room.
+    pub fn new(mean: &[f32; 3], std: &[f32; 3], device: tch::Device) -> Result<Self> {
+        let placed = |value: &dyn Fn(f64, f64) -> f64| -> Result<Tensor> {
+            let values = [0, 1, 2].map(|c| value(f64::from(mean[c]), f64::from(std[c])) as f32);
+            Ok(Tensor::f_from_slice(&values)?
+                .f_view([3, 1, 1])?
+                .f_to(device)?)
+        };
+        Ok(Colours {
+            scale: placed(&|_, std| 1.0 / (255.0 * std))?,
+            shift: placed(&|mean, std| -mean / std)?,
+        })
+    }
+
+    /// Bytes [.., 3, h, w] to normalised numbers of the same shape in f32, of which there is one copy at any time.
+    ///
+    /// # Errors
+    /// When libtorch refuses (memory).
+    pub fn applied(&self, bytes: &Tensor) -> Result<Tensor> {
+        let mut numbers = bytes.f_to_kind(Kind::Float)?;
+        let _ = numbers.f_mul_(&self.scale)?;
+        Ok(numbers.f_add_(&self.shift)?)
+    }
+}
+
+/// Bytes of any shape to numbers in 0..1 in f32, of which there is one copy at any time.
+///
+/// # Errors
+/// When libtorch refuses (memory).
+pub(crate) fn unit(bytes: &Tensor) -> Result<Tensor> {
+    Ok(bytes.f_to_kind(Kind::Float)?.f_div_scalar_(255.0)?)
+}
+
 /// A frame's size as it is shown in messages.
 pub(crate) fn dimensions(frame: &ArrayView3<'_, u8>) -> String {
     let (height, width, channels) = frame.dim();
     format!("{height} x {width} x {channels}")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_product_and_one_sum_are_the_formula() {
+        let (mean, std) = ([0.485f32, 0.456, 0.406], [0.229f32, 0.224, 0.225]);
+        let every = (0..=255u8).collect::<Vec<_>>();
+        let bytes = Tensor::from_slice(&every).view([1, 1, 16, 16]);
+        let bytes = bytes.expand([2, 3, 16, 16], false);
+        let colours = Colours::new(&mean, &std, tch::Device::Cpu).unwrap();
+        let got = colours.applied(&bytes).unwrap();
+        assert_eq!((got.size(), got.kind()), (vec![2, 3, 16, 16], Kind::Float));
+        for c in 0..3 {
+            let (mean, std) = (f64::from(mean[c]), f64::from(std[c]));
+            for value in 0..256 {
+                let want = (value as f64 / 255.0 - mean) / std;
+                let found = got.double_value(&[1, c as i64, value / 16, value % 16]);
+                assert!((found - want).abs() < 1e-6, "{c}, {value}: {found} {want}");
+            }
+        }
+        let halves = unit(&bytes).unwrap();
+        assert_eq!(halves.double_value(&[0, 0, 15, 15]), 1.0);
+        assert_eq!(bytes.kind(), Kind::Uint8);
+    }
 }

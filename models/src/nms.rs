@@ -79,7 +79,7 @@ pub fn nms(raw: &[f32], classes: usize, limits: &NmsLimits) -> Vec<Detection> {
     kept
 }
 
-/// Intersection over union of two boxes [left, top, right, bottom]; 0 when neither has an area.
+/// Intersection over union, 0 to 1, of two boxes [left, top, right, bottom]; 0 when neither has an area.
 pub fn iou(a: [f32; 4], b: [f32; 4]) -> f32 {
     let area = |r: [f32; 4]| (r[2] - r[0]).max(0.0) * (r[3] - r[1]).max(0.0);
     let inner = area([

@@ -4,13 +4,15 @@
 //! [`Weights`] (or drawn at random), converted to the wanted precision, put on the device and kept here; a network built
 //! later from [`Parameters::share`] gets the same storage. While weights are read, problems are collected instead of
 //! stopping at the first: the network gets an empty tensor in place of a bad one, and [`Parameters::finish`] refuses the
-//! whole with one report. So a network's code names every tensor exactly once.
+//! whole with one report. So a network's code names every tensor exactly once. What the files hold of a network beyond that
+//! is refused too: a configuration that describes a smaller network than the weights would score wrongly without a word.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tch::{Kind, Tensor};
 
+use crate::config::CONFIG_FILE;
 use crate::device::{Device, Precision};
 use crate::error::{ModelError, Result};
 use crate::weights::Weights;
@@ -19,6 +21,12 @@ use crate::weights::Weights;
 const INITIAL_STD: f64 = 0.02;
 /// So many missing tensors get a nearest name, which takes time to find.
 const MAX_NEAREST: usize = 64;
+/// So many tensors that nobody asked for are named.
+const SHOWN_UNREAD: usize = 3;
+/// Parts of names that checkpoints hold within a network and no network here asks for: a count of steps in training, the
+/// constants 0 to 15 of YOLOv8's decoding, what training puts in place of hidden tokens. (V-JEPA 2's predictor lies beside
+/// the encoder.)
+const IDLE: [&str; 3] = ["num_batches_tracked", "dfl", "mask_token"];
 
 /// Named tensors on one device, in one precision.
 pub struct Parameters {
@@ -27,6 +35,10 @@ pub struct Parameters {
     held: RefCell<BTreeMap<String, Tensor>>,
     origin: Origin,
     problems: RefCell<Vec<Problem>>,
+    /// The names that were read from files, kept or not.
+    read: RefCell<BTreeSet<String>>,
+    /// The scopes in which every stored tensor is to be read; see [`Scope::own`].
+    owned: RefCell<Vec<String>>,
 }
 
 /// Where a tensor comes from that is not held yet.
@@ -77,6 +89,8 @@ impl Parameters {
             held: RefCell::default(),
             origin,
             problems: RefCell::default(),
+            read: RefCell::default(),
+            owned: RefCell::default(),
         }
     }
 
@@ -91,9 +105,13 @@ impl Parameters {
     /// Closes the files, once every network has been built.
     ///
     /// # Errors
-    /// [`ModelError::Weights`] with all problems that were met.
+    /// [`ModelError::Weights`] with all problems that were met; or, where there were none, with tensors that the files
+    /// hold of a network (see [`Scope::own`]) and it did not ask for.
     pub fn finish(mut self) -> Result<Self> {
-        let problems = self.problems.take();
+        let mut problems = self.problems.take();
+        if problems.is_empty() {
+            problems.extend(self.unread().map(Problem::Other));
+        }
         if problems.is_empty() {
             self.origin = Origin::Nowhere;
             return Ok(self);
@@ -120,6 +138,36 @@ impl Parameters {
         Err(ModelError::Weights { file, problems })
     }
 
+    /// What is to be said of tensors that are stored in an owned scope and were not read.
+    fn unread(&self) -> Option<String> {
+        let Origin::File(weights) = &self.origin else {
+            return None;
+        };
+        let (read, owned) = (self.read.borrow(), self.owned.borrow());
+        let within = |name: &str, scope: &str| {
+            let rest = name.strip_prefix(scope);
+            rest.is_some_and(|rest| rest.starts_with('.'))
+        };
+        let unread: Vec<&str> = weights
+            .names()
+            .filter(|name| owned.iter().any(|scope| within(name, scope)))
+            .filter(|name| !read.contains(*name))
+            .filter(|name| !name.split('.').any(|part| IDLE.contains(&part)))
+            .collect();
+        let named = unread.len().min(SHOWN_UNREAD);
+        let rest = match unread.len() - named {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        (!unread.is_empty()).then(|| {
+            format!(
+                "the weights hold more than {CONFIG_FILE} says: nothing reads {}{rest} (let its \
+                 num_hidden_layers, num_pooler_layers, qkv_bias, head or scale say what the weights are)",
+                unread[..named].join(", ")
+            )
+        })
+    }
+
     /// The same tensors again (no copy), for another instance.
     pub fn share(&self) -> Self {
         let held = self.held.borrow();
@@ -132,6 +180,8 @@ impl Parameters {
             held: RefCell::new(shared.collect()),
             origin: Origin::Nowhere,
             problems: RefCell::default(),
+            read: RefCell::default(),
+            owned: RefCell::default(),
         }
     }
 
@@ -157,6 +207,7 @@ impl Parameters {
 
     /// A tensor from where tensors come from, on the CPU, in whatever type it has there.
     fn fetch(&self, name: &str, shape: &[i64]) -> Option<Tensor> {
+        self.read.borrow_mut().insert(name.to_owned());
         let fetched = match &self.origin {
             Origin::File(weights) if !weights.contains(name) => {
                 self.problems
@@ -303,6 +354,12 @@ impl Scope<'_> {
         let stored =
             matches!(&self.parameters.origin, Origin::File(weights) if weights.contains(&name));
         stored || self.parameters.held.borrow().contains_key(&name)
+    }
+
+    /// Says that all that is stored in this scope belongs to the network that is being built, which is to read all of it:
+    /// [`Parameters::finish`] refuses what is left over.
+    pub fn own(&self) {
+        self.parameters.owned.borrow_mut().push(self.path.clone());
     }
 
     /// The device that the tensors are on.

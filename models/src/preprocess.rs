@@ -1,7 +1,9 @@
 //! How frames are prepared for a classifier: the geometry that samplers follow and the colour that the model applies.
 //!
 //! The rule comes from, in this order: our own `preprocess` object in `config.json`; Hugging Face's
-//! `video_preprocessor_config.json` or `preprocessor_config.json` beside it; the V-JEPA 2 processor's defaults.
+//! `video_preprocessor_config.json` or `preprocessor_config.json` beside it; the V-JEPA 2 processor's defaults. As that
+//! processor does, whatever `size` its file has, frames are resized to `floor(crop_size * 256 / 224)`; `resize_short` of our
+//! own object is the way to say otherwise.
 
 use std::path::Path;
 
@@ -16,8 +18,10 @@ const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 /// Hugging Face's files that hold a preprocessing rule, the first found counts.
 const FILES: [&str; 2] = ["video_preprocessor_config.json", "preprocessor_config.json"];
-/// The most frames that a clip may be said to have.
-pub(crate) const MAX_FRAMES: i64 = 4096;
+/// The fields of our own rule.
+const OWN_FIELDS: [&str; 5] = ["frames", "size", "resize_short", "mean", "std"];
+/// The most frames that a clip may have.
+pub const MAX_FRAMES: usize = 1024;
 /// The largest side of a frame, in pixels.
 pub(crate) const MAX_SIDE_PX: i64 = 4096;
 /// Pillow's number for bilinear.
@@ -87,7 +91,8 @@ impl Preprocess {
     }
 
     fn apply_own(&mut self, fields: &Fields<'_>) {
-        self.frames = fields.int("frames", self.frames as i64, 1..=MAX_FRAMES) as usize;
+        fields.refuse_unknown(&OWN_FIELDS);
+        self.frames = fields.int("frames", self.frames as i64, 1..=MAX_FRAMES as i64) as usize;
         self.size = fields.int("size", self.size as i64, 1..=MAX_SIDE_PX) as usize;
         // The default follows the rule so far, not the size: both are written where both are meant.
         self.resize_short =
@@ -107,9 +112,6 @@ impl Preprocess {
         if let Some(side) = side(&fields, "crop_size") {
             self.size = side;
             self.resize_short = side * 256 / 224;
-        }
-        if let Some(side) = side(&fields, "size") {
-            self.resize_short = side;
         }
         self.apply_colour(&fields, "image_mean", "image_std");
         if !fields.boolean("do_normalize", true) {
@@ -179,7 +181,8 @@ mod tests {
         });
         for name in FILES {
             let rule = read(json!({}), Some((name, file.clone()))).unwrap();
-            assert_eq!((rule.resize_short, rule.mean), (300, [0.1, 0.2, 0.3]));
+            // The processor makes `size` from the crop, whatever the file says.
+            assert_eq!((rule.resize_short, rule.mean), (292, [0.1, 0.2, 0.3]));
         }
         let own =
             json!({"preprocess": {"frames": 48, "resize_short": 256, "mean": [0.45, 0.45, 0.45]}});
@@ -198,10 +201,9 @@ mod tests {
             ),
             (json!({"crop_size": -5}), "crop_size: found -5"),
             (
-                json!({"size": {"shortest_edge": 128}}),
-                "found 128, allowed: at least the crop of 256",
+                json!({"crop_size": {"shortest_edge": 1e300}}),
+                "crop_size: found",
             ),
-            (json!({"size": {"shortest_edge": 1e300}}), "size: found"),
             (json!({"resample": 3}), "resample: found 3"),
             (
                 json!({"rescale_factor": 0.5}),
@@ -223,6 +225,23 @@ mod tests {
                 .to_string();
             assert!(message.contains(expected), "{expected}: {message}");
         }
+        let message = read(json!({"preprocess": {"resize_short": 128}}), None)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("found 128, allowed: at least the crop of 256"),
+            "{message}"
+        );
+        let message = read(json!({"preprocess": {"frmes": 8, "why": 1}}), None)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains(
+                "preprocess.frmes: there is no such field; the nearest name is frames (allowed: frames, size, \
+                 resize_short, mean, std)"
+            ) && message.contains("preprocess.why: there is no such field"),
+            "{message}"
+        );
         let message = read(json!({"preprocess": 3}), None)
             .unwrap_err()
             .to_string();

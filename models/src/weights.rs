@@ -14,14 +14,15 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use sha2::{Digest, Sha256};
 use tch::{Kind, Tensor};
 
-use crate::config::ModelConfig;
+use crate::config::{CONFIG_FILE, ModelConfig};
 use crate::error::{ModelError, Result};
 use crate::fields::{read_object, shown};
+use crate::missing::{is_absent, no_model};
 
 /// The single-file form.
-const SINGLE: &str = "model.safetensors";
+pub(crate) const SINGLE: &str = "model.safetensors";
 /// The index of the sharded form.
-const INDEX: &str = "model.safetensors.index.json";
+pub(crate) const INDEX: &str = "model.safetensors.index.json";
 /// The format's own limit.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 /// Bytes read at a time while hashing.
@@ -55,7 +56,8 @@ impl Weights {
     /// Opens the weights in a model directory and checks their headers. libtorch is not touched.
     ///
     /// # Errors
-    /// [`ModelError::Io`] when there are none, [`ModelError::Weights`] when a file is damaged or cut short.
+    /// [`ModelError::NoModel`] when there is no such directory, [`ModelError::Weights`] when there are none in it or a file
+    /// is damaged or cut short, [`ModelError::Io`] when one cannot be read.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
         let mut weights = Weights {
@@ -93,7 +95,7 @@ impl Weights {
     /// [`Weights::open`] otherwise.
     ///
     /// # Errors
-    /// As [`Weights::open`]; [`ModelError::Weights`] also when a tensor is in both.
+    /// As [`Weights::open`]; [`ModelError::Weights`] also when there is no such file, or a tensor is in both.
     pub fn of_model(config: &ModelConfig) -> Result<Self> {
         let mut weights = Self::open(&config.dir)?;
         let Some(file) = &config.backbone else {
@@ -101,7 +103,18 @@ impl Weights {
         };
         let own: Vec<String> = weights.names().map(str::to_owned).collect();
         let backbone = weights.shards.len();
-        weights.add_shard(file, |_| true)?;
+        weights
+            .add_shard(file, |_| true)
+            .map_err(|error| match &error {
+                ModelError::Io { source, .. } if is_absent(source) => {
+                    let problem = format!(
+                        "its {CONFIG_FILE} names the backbone {}, which is not there",
+                        file.display()
+                    );
+                    ModelError::weights(&config.dir, problem)
+                }
+                _ => error,
+            })?;
         weights.backbone = Some(backbone);
         let twice: Vec<String> = own
             .into_iter()
@@ -148,12 +161,6 @@ impl Weights {
     /// The names of all tensors, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
-    }
-
-    /// How many numbers all tensors hold together (also those that a network will not use).
-    pub fn parameter_count(&self) -> u64 {
-        let numbers = |place: &Place| place.info.shape.iter().map(|&n| n as u64).product::<u64>();
-        self.tensors.values().map(numbers).sum()
     }
 
     /// The size of the weight files in bytes.
@@ -358,21 +365,26 @@ fn read_index(index: &Path) -> Result<BTreeMap<String, Vec<String>>> {
     Ok(shards)
 }
 
-/// Says what to do when a directory holds weights of another format only.
+/// Says what to do when a directory holds no weights, or some of another format only.
 fn with_format_help(dir: &Path, error: ModelError) -> ModelError {
     const OTHERS: [&str; 4] = ["pytorch_model.bin", "model.pt", "best.pt", "model.pth"];
-    let other = OTHERS.iter().find(|name| dir.join(name).exists());
-    match (&error, other) {
-        (ModelError::Io { source, .. }, Some(other))
-            if source.kind() == std::io::ErrorKind::NotFound =>
-        {
-            let problem = format!(
-                "there is no {SINGLE}, only {other} (save its state dict with safetensors)"
-            );
-            ModelError::weights(dir, problem)
-        }
-        _ => error,
+    match &error {
+        ModelError::Io { source, .. } if is_absent(source) => {}
+        _ => return error,
     }
+    if !dir.is_dir() {
+        return no_model(dir);
+    }
+    let other = OTHERS.iter().find(|name| dir.join(name).exists());
+    let problem = match other {
+        Some(other) => {
+            format!("there is no {SINGLE}, only {other} (save its state dict with safetensors)")
+        }
+        None => {
+            format!("there is no {SINGLE}; a model is a folder with {CONFIG_FILE} and {SINGLE}")
+        }
+    };
+    ModelError::weights(dir, problem)
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
@@ -424,7 +436,6 @@ mod tests {
         let weights = Weights::open(dir.path()).unwrap();
         let tensor = weights.get("encoder.norm.weight", &[2]).unwrap();
         assert_eq!(Vec::<f32>::try_from(tensor).unwrap(), [1.5, -2.0]);
-        assert_eq!(weights.parameter_count(), 3);
 
         let missing = weights
             .get("encoder.norm.wieght", &[2])
@@ -531,10 +542,10 @@ mod tests {
     fn other_formats_are_named() {
         let dir = tempfile::tempdir().unwrap();
         let message = Weights::open(dir.path()).unwrap_err().to_string();
-        assert!(
-            message.contains("cannot read") && message.contains(SINGLE),
-            "{message}"
-        );
+        let expected = format!("{}: there is no {SINGLE}; a model is", dir.path().display());
+        assert!(message.starts_with(&expected), "{message}");
+        let nowhere = Weights::open(dir.path().join("x"));
+        assert!(matches!(nowhere, Err(ModelError::NoModel { .. })));
         std::fs::write(dir.path().join("pytorch_model.bin"), b"x").unwrap();
         let message = Weights::open(dir.path()).unwrap_err().to_string();
         assert!(message.contains("only pytorch_model.bin"), "{message}");

@@ -11,7 +11,7 @@ use clipsieve_models::{
     Backbone, Classifier, ClassifierHead, Detector, Device, HeadKind, ModelConfig, ModelError,
     Network, Parameters,
 };
-use clipsieve_models::{Pool, Precision, Weights};
+use clipsieve_models::{Pool, Precision};
 use common::{assert_close, classifier, detector, fixture, golden, pixels, views};
 use tch::{Kind, Tensor};
 
@@ -231,7 +231,10 @@ fn a_shared_backbone_that_does_not_fit_names_its_file() {
     let cases: [(Spoil<'_>, &[&str]); 4] = [
         (
             &|root| std::fs::remove_file(root.join("backbone/model.safetensors")).unwrap(),
-            &["cannot read", "backbone/model.safetensors"],
+            &[
+                "linear: its config.json names the backbone",
+                "backbone/model.safetensors, which is not there",
+            ],
         ),
         (
             &|root| {
@@ -325,6 +328,99 @@ fn misfits_are_reported_together() {
 }
 
 #[test]
+fn a_configuration_of_a_smaller_network_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    shared_folders(root.path());
+    let cpu = Device::cpu();
+    let (attentive, linear) = (root.path().join("attentive"), root.path().join("linear"));
+    let backbone = |dir: &Path| Backbone::load(dir, &cpu, Precision::F32).err();
+    let head = |dir: &Path| ClassifierHead::load(dir, &cpu, Precision::F32).err();
+    let whole = |dir: &Path| Classifier::load(dir, &cpu, Precision::F32).err();
+    let says = |error: Option<ModelError>, expected: &str| {
+        let message = error.unwrap().to_string();
+        assert!(
+            message.contains("the weights hold more than config.json says: nothing reads")
+                && message.contains(expected),
+            "{message}"
+        );
+    };
+    // With each of these changes of `attentive`'s configuration: (from, to, of the encoder, of the head).
+    let layer = "encoder.layer.1.attention.key.bias, encoder.layer.1.attention.key.weight, \
+                 encoder.layer.1.attention.proj.bias and 13 more";
+    let biases = "encoder.layer.0.attention.key.bias, encoder.layer.0.attention.query.bias, \
+                  encoder.layer.0.attention.value.bias and 3 more";
+    let pooler = "pooler.self_attention_layers.1.";
+    let config = attentive.join("config.json");
+    let text = std::fs::read_to_string(&config).unwrap();
+    for (from, to, encoder, pooler) in [
+        (
+            "\"num_hidden_layers\": 2",
+            "\"num_hidden_layers\": 1",
+            Some(layer),
+            None,
+        ),
+        (
+            "\"qkv_bias\": true",
+            "\"qkv_bias\": false",
+            Some(biases),
+            None,
+        ),
+        (
+            "\"num_pooler_layers\": 2",
+            "\"num_pooler_layers\": 1",
+            None,
+            Some(pooler),
+        ),
+        (
+            "\"head\": \"attentive\"",
+            "\"head\": \"linear\"",
+            None,
+            Some("pooler.cross_attention_layer."),
+        ),
+    ] {
+        let smaller = text.replacen(from, to, 1);
+        assert_ne!(smaller, text, "{from}");
+        std::fs::write(&config, smaller).unwrap();
+        says(whole(&attentive), encoder.or(pooler).unwrap());
+        // Whoever loads a part is told of that part alone.
+        for (part, expected) in [(backbone(&attentive), encoder), (head(&attentive), pooler)] {
+            match expected {
+                Some(expected) => says(part, expected),
+                None => assert!(part.is_none(), "{to}: {part:?}"),
+            }
+        }
+    }
+    assert!(whole(&linear).is_none());
+
+    // What published checkpoints hold beside, and what is not of the network, is left alone.
+    let file = linear.join("model.safetensors");
+    let mut tensors = Tensor::read_safetensors(&file).unwrap();
+    for name in [
+        "predictor.layer.0.mlp.fc1.weight",
+        "encoder.embeddings.mask_token",
+        "neck.weight",
+    ] {
+        let other = Tensor::zeros([1], (Kind::Float, tch::Device::Cpu));
+        tensors.push((name.into(), other));
+    }
+    Tensor::write_safetensors(&tensors, &file).unwrap();
+    assert!(whole(&linear).is_none());
+
+    let source = fixture("yolov8n");
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::copy(source.join("config.json"), dir.path().join("config.json")).unwrap();
+    let mut tensors = Tensor::read_safetensors(source.join("model.safetensors")).unwrap();
+    let mut put = |name: &str| {
+        let other = Tensor::zeros([1], (Kind::Float, tch::Device::Cpu));
+        tensors.push((name.into(), other));
+        Tensor::write_safetensors(&tensors, dir.path().join("model.safetensors")).unwrap();
+        Detector::load(dir.path(), &cpu, Precision::F32).err()
+    };
+    assert!(put("model.0.bn.num_batches_tracked").is_none());
+    says(put("model.2.m.1.cv1.conv.weight"), "model.2.m.1.cv1");
+}
+
+#[test]
 fn truncated_weights_are_refused() {
     let source = fixture("vjepa2-tiny");
     let bytes = std::fs::read(source.join("model.safetensors")).unwrap();
@@ -403,8 +499,5 @@ fn a_fused_checkpoint_gives_the_same() {
         &model.raw(&images).unwrap(),
         1e-6,
     );
-    assert_eq!(
-        Weights::open(dir.path()).unwrap().parameter_count(),
-        model.parameters().count()
-    );
+    assert_eq!(fused.parameters().count(), model.parameters().count());
 }

@@ -6,7 +6,7 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use clipsieve_models::{
-    Backbone, Classifier, ClassifierHead, Device, ModelConfig, Precision, set_threads,
+    Backbone, Classifier, ClassifierHead, Detector, Device, ModelConfig, Precision, set_threads,
 };
 use common::{pixels, views};
 
@@ -44,6 +44,15 @@ fn classifiers_load_and_three_share_one_backbone() {
         assert_eq!(head.scores(&features).unwrap(), scores, "{name}");
     }
     assert!(hashes[0] == hashes[1] && hashes[1] == hashes[2] && hashes[2] != hashes[3]);
+}
+
+#[test]
+fn the_detector_loads() {
+    let detector = Detector::load(weights().join("regions"), &Device::cpu(), Precision::F32);
+    assert_eq!(
+        detector.unwrap().labels(),
+        ["border", "logo", "subtitle", "watermark"]
+    );
 }
 
 #[test]

@@ -341,6 +341,13 @@ fn batches_that_do_not_fit_are_refused() {
         message.contains("square: found shares of shape [3, 2], allowed: [16, 2]"),
         "{message}"
     );
+    let batch = Batch {
+        frames: clips.view(),
+        wanted: vec![],
+    };
+    let message = trainer.learn(&batch).unwrap_err().to_string();
+    assert_eq!(message, "found shares of 0 tasks, allowed: of 1 (square)");
+    assert_eq!(trainer.step(), 0);
     let small = Array5::zeros((1, FRAMES, 16, 16, 3));
     let message = trainer.scores(small.view()).unwrap_err().to_string();
     assert!(message.contains("allowed: [b, t, 32, 32, 3]"), "{message}");

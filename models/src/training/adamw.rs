@@ -51,18 +51,21 @@ impl AdamW {
     pub fn step(&mut self, weights: &mut BTreeMap<String, Tensor>, step: &Step) -> Result<f64> {
         let _no_grad = no_grad_guard();
         let mut moving = Vec::new();
-        let mut squares = 0.0;
+        let mut squares = Vec::new();
         for (name, weight) in weights.iter_mut() {
             let gradient = weight.f_grad()?;
             if gradient.defined() {
-                squares += gradient
-                    .f_square()?
-                    .f_sum(Kind::Float)?
-                    .f_double_value(&[])?;
+                squares.push(gradient.f_square()?.f_sum(Kind::Float)?);
                 moving.push((name, weight, gradient));
             }
         }
-        let norm = squares.sqrt();
+        // Read once: on a GPU the host waits whenever it reads.
+        let norm = if squares.is_empty() {
+            0.0
+        } else {
+            let sum = Tensor::f_stack(&squares, 0)?.f_sum(Kind::Double)?;
+            sum.f_double_value(&[])?.sqrt()
+        };
         let scale = (step.max_norm / norm.max(1e-12)).min(1.0);
         let corrections = (
             1.0 - BETAS.0.powf(step.number as f64),
@@ -137,6 +140,34 @@ mod tests {
                 let got = weights["w"].double_value(&[0, i as i64]);
                 assert!((got - want[i]).abs() < 1e-5, "{number}: {got} {}", want[i]);
             }
+        }
+    }
+
+    #[test]
+    fn the_norm_is_that_of_all_gradients_together() {
+        let weight = |values: &[f32]| Tensor::from_slice(values).set_requires_grad(true);
+        let mut weights = BTreeMap::from([
+            ("a".to_owned(), weight(&[3.0])),
+            ("b".to_owned(), weight(&[0.0, 4.0])),
+            ("idle".to_owned(), weight(&[7.0])),
+        ]);
+        let mut adam = AdamW::new(&weights).unwrap();
+        let step = Step {
+            number: 1,
+            rate: 0.1,
+            decay: 0.0,
+            max_norm: 1.0,
+            factors: &[],
+        };
+        assert_eq!(adam.step(&mut weights, &step).unwrap(), 0.0);
+        let loss = weights["a"].square().sum(Kind::Float) + weights["b"].square().sum(Kind::Float);
+        (loss / 2.0).backward();
+        assert!((adam.step(&mut weights, &step).unwrap() - 5.0).abs() < 1e-6);
+        assert_eq!(weights["idle"].double_value(&[0]), 7.0);
+        // Scaled down to a norm of 1, together: 3 of 5 and 4 of 5.
+        for (name, at, share) in [("a", 0, 0.6), ("b", 1, 0.8)] {
+            let first = adam.first[name].double_value(&[at]);
+            assert!((first - 0.1 * share).abs() < 1e-6, "{name}: {first}");
         }
     }
 

@@ -14,6 +14,7 @@ use super::loss::cross_entropy;
 use crate::config::{HeadKind, ModelConfig};
 use crate::device::{Device, Precision};
 use crate::error::{ModelError, Result};
+use crate::frames::Colours;
 use crate::heads::Head;
 use crate::parameters::Parameters;
 use crate::preprocess::Preprocess;
@@ -169,11 +170,18 @@ impl ClassifierTrainer {
     /// step's number.
     ///
     /// # Errors
-    /// [`ModelError::Input`] when frames or shares have another shape than they should; when libtorch refuses.
+    /// [`ModelError::Input`] when frames or shares have another shape than they should, or there are not as many shares as
+    /// tasks; when libtorch refuses.
     pub fn learn(&mut self, batch: &Batch<'_>) -> Result<(Progress, Vec<f64>)> {
-        tch::manual_seed(
-            (self.seed ^ (self.step() + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)) as i64,
-        );
+        if batch.wanted.len() != self.tasks.len() {
+            let names: Vec<&str> = self.tasks.iter().map(|task| task.name.as_str()).collect();
+            return Err(ModelError::Input(format!(
+                "found shares of {} tasks, allowed: of {} ({})",
+                batch.wanted.len(),
+                names.len(),
+                names.join(", ")
+            )));
+        }
         let parameters = Parameters::over(self.learner.weights(), &self.device, self.precision);
         let networks = Networks::new(&self.sizes, &self.tasks, &parameters)?;
         parameters.finish()?;
@@ -266,20 +274,14 @@ impl ClassifierTrainer {
         }
         let standard = clips.as_standard_layout();
         let bytes = Tensor::f_from_slice(standard.as_slice().unwrap_or_default())?;
-        let colour = |values: &[f32; 3]| -> Result<Tensor> {
-            Ok(Tensor::f_from_slice(values)?
-                .f_view([3, 1, 1])?
-                .f_to(self.device.tch())?)
-        };
         let shape = [b, t, h, w, c].map(|n| n as i64);
-        Ok(bytes
+        let bytes = bytes
             .f_to(self.device.tch())?
             .f_reshape(shape)?
-            .f_permute([0, 1, 4, 2, 3])?
-            .f_to_kind(Kind::Float)?
-            .f_div_scalar(255.0)?
-            .f_sub(&colour(&self.preprocess.mean)?)?
-            .f_div(&colour(&self.preprocess.std)?)?
+            .f_permute([0, 1, 4, 2, 3])?; // [b, t, 3, size, size]
+        let (mean, std) = (&self.preprocess.mean, &self.preprocess.std);
+        Ok(Colours::new(mean, std, self.device.tch())?
+            .applied(&bytes)?
             .f_to_kind(self.precision.kind())?)
     }
 

@@ -9,6 +9,8 @@
 //! of a few pixels along a side has no middles in it at all. And an object's best cell always has a target of at least
 //! [`LEAST_TARGET`], so that an object that no cell overlaps yet is learnt, too.
 
+use crate::nms::iou;
+
 /// An object in an image.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Target {
@@ -121,19 +123,6 @@ fn within(cells: &Cells, cell: usize, [x0, y0, x1, y1]: [f32; 4]) -> bool {
 /// Squared distance of a point from the middle of a box.
 fn distance([x, y]: [f32; 2], [x0, y0, x1, y1]: [f32; 4]) -> f32 {
     (x - (x0 + x1) / 2.0).powi(2) + (y - (y0 + y1) / 2.0).powi(2)
-}
-
-/// Intersection over union, 0 to 1.
-pub fn iou(a: [f32; 4], b: [f32; 4]) -> f32 {
-    let area = |r: [f32; 4]| (r[2] - r[0]).max(0.0) * (r[3] - r[1]).max(0.0);
-    let common = area([
-        a[0].max(b[0]),
-        a[1].max(b[1]),
-        a[2].min(b[2]),
-        a[3].min(b[3]),
-    ]);
-    let union = area(a) + area(b) - common;
-    if union > 0.0 { common / union } else { 0.0 }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::config::{ModelConfig, Network};
 use crate::detector::Detector;
 use crate::device::{Device, Precision};
 use crate::error::{ModelError, Result};
-use crate::frames::upload;
+use crate::frames::{unit, upload};
 use crate::parameters::Parameters;
 use crate::yolov8::{Yolov8, Yolov8Config};
 
@@ -127,11 +127,7 @@ impl DetectionTrainer {
             self.device.tch(),
         )?;
         // Permuted and not copied: libtorch then keeps channels last, which is how convolutions on a CPU are fastest.
-        Ok(bytes
-            .f_permute([0, 3, 1, 2])?
-            .f_to_kind(Kind::Float)?
-            .f_div_scalar(255.0)?
-            .f_to_kind(self.precision.kind())?)
+        Ok(unit(&bytes.f_permute([0, 3, 1, 2])?)?.f_to_kind(self.precision.kind())?)
     }
 
     /// Steps done so far.

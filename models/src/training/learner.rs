@@ -166,7 +166,7 @@ impl Learner {
     /// Writes everything to a file, which appears whole or not at all; `notes` are kept with it.
     ///
     /// # Errors
-    /// [`ModelError::Io`] when the disk refuses.
+    /// [`ModelError::Write`] when the disk refuses; when libtorch does (memory).
     pub fn save(&self, file: &Path, notes: &Value) -> Result<()> {
         let sets = self.sets();
         let tensors = sets.iter().flat_map(|(set, tensors)| {

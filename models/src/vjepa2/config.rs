@@ -71,7 +71,11 @@ impl VJepa2Config {
         let mut config = VJepa2Config {
             patch_px: fields.int("patch_size", default.patch_px, 1..=256),
             crop_px: fields.int("crop_size", default.crop_px, 1..=MAX_SIDE_PX),
-            frames_per_clip: fields.int("frames_per_clip", default.frames_per_clip, 1..=MAX_FRAMES),
+            frames_per_clip: fields.int(
+                "frames_per_clip",
+                default.frames_per_clip,
+                1..=MAX_FRAMES as i64,
+            ),
             tubelet_frames: fields.int("tubelet_size", default.tubelet_frames, 1..=64),
             hidden: fields.int("hidden_size", default.hidden, 1..=8192),
             heads: fields.int("num_attention_heads", default.heads, 1..=1024),
@@ -120,10 +124,16 @@ impl VJepa2Config {
             );
             fields.note("crop_size", problem);
         }
-        let tokens = self.tokens(self.frames_per_clip as usize);
+    }
+
+    /// Notes that clips of so many frames would be cut into too many tokens.
+    pub(crate) fn check_tokens(&self, fields: &Fields<'_>, frames: usize) {
+        let tokens = self.tokens(frames);
         if tokens > MAX_TOKENS {
-            let problem =
-                format!("a clip would be cut into {tokens} tokens, more tokens than {MAX_TOKENS}");
+            let problem = format!(
+                "a clip of {frames} frames would be cut into {tokens} tokens, more tokens than {MAX_TOKENS} (fewer frames, a \
+                 smaller crop_size or larger patches make fewer)"
+            );
             fields.note("patch_size", problem);
         }
     }
