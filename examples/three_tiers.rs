@@ -1,4 +1,4 @@
-//! The stock pipeline over three tiers, all of them on this machine: a folder, an S3 server in Alluxio's place and an OSS
+//! The pipeline `three-tiers.yaml` with all three tiers on this machine: a folder, an S3 server in Alluxio's place and an OSS
 //! that checks signatures. The demo clips are spread over them, as a cache that is half warm would have them.
 //!
 //! ```text

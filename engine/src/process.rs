@@ -1,6 +1,5 @@
 //! What a process can say of itself and of others on its machine.
 
-use std::io::{self, Read};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -93,13 +92,6 @@ fn born(pid: u32) -> Option<String> {
 pub(crate) fn is_stopped(pid: u32) -> bool {
     let state = stat(pid).and_then(|fields| fields.first().cloned());
     matches!(state.as_deref(), Some("T" | "t"))
-}
-
-/// 128 random bits in hexadecimal.
-pub(crate) fn random() -> io::Result<String> {
-    let mut bytes = [0; 16];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// The time of day in UTC, to the second: `2026-01-31 12:00:00 UTC`.

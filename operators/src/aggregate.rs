@@ -9,7 +9,9 @@ use clipsieve_engine::operator::{
 };
 use serde_json::{Map, Value as Json, json};
 
-use crate::kinds::{CROP_KEY, REGIONS, Regions, VERDICT, VIDEO, Verdict, Video};
+use crate::kinds::{
+    CROP_KEY, MEASUREMENT, MEASUREMENTS, REGIONS, Regions, VERDICT, VERDICTS, VIDEO, Verdict, Video,
+};
 use crate::tables::{Machine, ResultRow};
 
 /// The entry of `info` that lists the stages that skipped a video.
@@ -23,7 +25,7 @@ pub static AGGREGATE: OperatorSpec = OperatorSpec {
 The row is `{video_id, oss_bucket, video_oss_url, video_tag, info, result_info}`, followed by the input's other columns. \
 `info` holds what the input's `info` held and adds `abnormal_region_info` (of a `regions` input), `abnormal_region_crop` \
 (of a `video` input that went through a crop stage) and one entry a verdict, under the verdict's key. Where the input's \
-`info` has a key already, the new entry wins, so that a row can be judged again.
+`info` has a key already, the new entry wins, so that a result row can be judged again; `read_table` tells how it is read.
 
 A stage that skipped the video stands under `info.skipped` with its reason. If a stage failed, `result_info.succeed` is \
 \"false\" and `stage`, `kind`, `error` and `attempts` tell of the first failure in the order of `from`; what the other \
@@ -33,7 +35,14 @@ stages found is kept.
 the video was taken from. `avg_cost` is the time in seconds from the row's entry into the graph to its result.",
     example: "result: { op: aggregate, from: [regions, measured, seg_measured] }",
     ports: Ports::Gather {
-        accepts: &[VIDEO, REGIONS, VERDICT],
+        accepts: &[
+            VIDEO,
+            REGIONS,
+            VERDICT,
+            VERDICTS,
+            MEASUREMENT,
+            MEASUREMENTS,
+        ],
         output: PortKind::DOCUMENT,
     },
     params: &[],
@@ -206,6 +215,7 @@ mod tests {
         Value::new(Regions {
             width: 640,
             height: 360,
+            view: None,
             frames: 16,
             regions: vec![Region {
                 class: "logo".to_owned(),

@@ -12,8 +12,8 @@ use clipsieve_models::Precision;
 use serde_json::{Map, Value as Json, json};
 
 use crate::backbones::{self, Backbones, ClipWork, Heads, Pace, Scores};
-use crate::demand::ClipWish;
-use crate::kinds::{CLIP, CLIPS, Clips, VERDICT, Verdict, rounded};
+use crate::demand::{ClipWish, RuleWish};
+use crate::kinds::{CLIP, CLIPS, Clips, VERDICT, VERDICTS, Verdict, rounded};
 use crate::media::Clip;
 use crate::model_files::{self, PRECISION_PARAM, pool_error};
 
@@ -34,7 +34,7 @@ the backbone once and then through the head of each. What a stage says is what i
     example: "vfx: { op: classify, from: clip, with: { model: vfx } }",
     ports: Ports::Fixed(&[
         Signature { inputs: &[CLIP], output: Some(VERDICT) },
-        Signature { inputs: &[CLIPS], output: Some(VERDICT) },
+        Signature { inputs: &[CLIPS], output: Some(VERDICTS) },
     ]),
     params: &[
         ParamSpec {
@@ -100,11 +100,27 @@ fn check(setting: &Setting<'_>) -> Vec<Finding> {
 }
 
 /// The model's own geometry is what the sampler before it has to give.
-fn demand(setting: &Setting<'_>, _: &[Wish]) -> Result<Option<Json>, Finding> {
+fn demand(setting: &Setting<'_>, wishes: &[Wish]) -> Result<Option<Json>, Finding> {
     let name = setting.params.text("model");
     let Some(model) = setting.models.get(name) else {
         return Ok(None);
     };
+    let labels = RuleWish::labels_of(model);
+    for (stage, wish) in RuleWish::among(wishes) {
+        let is_same = labels.len() == wish.labels.len()
+            && labels.iter().all(|label| wish.labels.contains(label));
+        if !wish.labels.is_empty() && !is_same {
+            return Err(Finding::param(
+                "model",
+                format!(
+                    "`{name}` tells {}, and the rule of stage `{stage}` is for a network that tells {}",
+                    labels.join(", "),
+                    wish.labels.join(", ")
+                ),
+            )
+            .with_help("let both stages name one model"));
+        }
+    }
     let number = |field: &str| {
         model
             .facts
@@ -249,8 +265,8 @@ impl Batched for Classify {
             return Ok(vec![unit(0, inputs[0].get()?)]);
         }
         let Clips(clips) = inputs[0].get()?;
-        let clips = clips.iter().enumerate();
-        Ok(clips.map(|(index, clip)| unit(index, clip)).collect())
+        let fresh = (0..clips.len()).filter(|index| !repeats(clips, *index));
+        Ok(fresh.map(|index| unit(index, &clips[index])).collect())
     }
 
     fn join(
@@ -273,7 +289,7 @@ impl Batched for Classify {
 }
 
 impl Judge {
-    /// The stage's answer from the scores of all clips.
+    /// The stage's answer from the scores of all clips that do not repeat the one before them.
     fn say(&self, input: &Value, scores: &[&Scores]) -> Result<Outcome, OperatorError> {
         let mut verdicts = Vec::with_capacity(scores.len());
         for Scores(heads) in scores {
@@ -292,10 +308,32 @@ impl Judge {
             return Ok(Outcome::value(Verdict { key, body }));
         }
         let Clips(clips) = input.get()?;
-        let windows = clips.iter().zip(verdicts);
+        let windows = clips.iter().zip(spread(clips, verdicts));
         let verdict = Verdict::of_segments(self.key.clone(), &self.inner_key, windows);
         Ok(Outcome::value(verdict))
     }
+}
+
+/// Whether a window holds the very frames of the one before it, as where a video stands still for long. What is said of the
+/// one holds for the other.
+fn repeats(clips: &[Clip], index: usize) -> bool {
+    let Some(before) = index.checked_sub(1) else {
+        return false;
+    };
+    let (frames, before) = (&clips[index].frames, &clips[before].frames);
+    frames.len() == before.len() && frames.iter().zip(before).all(|(a, b)| Arc::ptr_eq(a, b))
+}
+
+/// What is said of each window, given what is said of those that do not repeat the one before them.
+fn spread(clips: &[Clip], said: Vec<Json>) -> impl Iterator<Item = Json> {
+    let mut said = said.into_iter();
+    let mut last = Json::Null;
+    (0..clips.len()).map(move |index| {
+        if !repeats(clips, index) {
+            last = said.next().unwrap_or_default();
+        }
+        last.clone()
+    })
 }
 
 /// The verdict on one clip from its probabilities, rounded to 1e-6.
@@ -312,4 +350,31 @@ fn verdict_of(labels: &[String], scores: &[f32]) -> Json {
         "label": best.and_then(|(index, _)| labels.get(index)),
         "prob": best.map(|(_, score)| prob(*score)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array3;
+
+    use super::*;
+
+    #[test]
+    fn windows_of_one_frame_are_judged_once_and_each_is_told() {
+        let frame = |level: u8| Arc::new(Array3::from_elem((2, 2, 3), level));
+        let (first, still, last) = (frame(1), frame(2), frame(3));
+        let clips: Vec<Clip> = [&first, &still, &still, &still, &last, &still]
+            .iter()
+            .enumerate()
+            .map(|(index, frame)| Clip {
+                frames: vec![Arc::clone(frame); 2],
+                start_seconds: index as f64,
+                end_seconds: index as f64 + 1.0,
+            })
+            .collect();
+        let fresh: Vec<usize> = (0..6).filter(|index| !repeats(&clips, *index)).collect();
+        assert_eq!(fresh, [0, 1, 4, 5]);
+        let said = fresh.iter().map(|index| json!(index)).collect();
+        let told: Vec<Json> = spread(&clips, said).collect();
+        assert_eq!(told, [0, 1, 1, 1, 4, 5]);
+    }
 }

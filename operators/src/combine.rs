@@ -6,7 +6,8 @@ use clipsieve_engine::operator::{
 };
 use serde_json::{Map, Value as Json, json};
 
-use crate::kinds::{VERDICT, Verdict, rounded};
+use crate::demand::RuleWish;
+use crate::kinds::{MEASUREMENT, MEASUREMENTS, VERDICT, VERDICTS, Verdict, rounded};
 use crate::rule::{NETWORK, RULE_FILE, Rule, log_odds};
 
 /// The `combine` operator.
@@ -18,16 +19,18 @@ Takes the verdict of a `classify` stage and those of one or two `measure` stages
 gives one verdict under the classifier's key, in the same form: `{\"result\": {label: probability}, \"label\", \"prob\"}`, with an \
 `evidence` object that says what went in: the network's own probability and each signal.
 
-The rule is `combine.json` in the model's folder: for each input its range, mean and deviation over the clips that it was fitted \
-on, a weight for the value and its square, and a few small trees. It is fitted with `clipsieve-training fit-combine`. \
-Values beyond the range seen then count as its edge; a signal that is not there counts as the rule says. The `measure` stages \
+The rule is `combine.json` in the model's folder: for each input a scale that says what its values stand for, a \
+weight for that and its square, and a few small trees. It is fitted with `clipsieve-training fit-combine`. \
+Values beyond the ends of the scale count as its ends; a signal that is not there counts as the rule says. The `measure` stages \
 must sample as those of the training did (the page of `measure`), for most signals depend on the size of the frames.
 
 A rule is for networks with two labels: it gives the probability of one, and the other gets the rest.",
     example: "simcam: { op: combine, from: [network, measured], with: { model: simcam } }",
     ports: Ports::Fixed(&[
-        Signature { inputs: &[VERDICT, VERDICT], output: Some(VERDICT) },
-        Signature { inputs: &[VERDICT, VERDICT, VERDICT], output: Some(VERDICT) },
+        Signature { inputs: &[VERDICT, MEASUREMENT], output: Some(VERDICT) },
+        Signature { inputs: &[VERDICT, MEASUREMENT, MEASUREMENT], output: Some(VERDICT) },
+        Signature { inputs: &[VERDICTS, MEASUREMENTS], output: Some(VERDICTS) },
+        Signature { inputs: &[VERDICTS, MEASUREMENTS, MEASUREMENTS], output: Some(VERDICTS) },
     ]),
     params: &[ParamSpec {
         name: "model",
@@ -48,13 +51,18 @@ A rule is for networks with two labels: it gives the probability of one, and the
     build,
 };
 
-/// The signals that the rule needs, for `measure` to compute them.
+/// What the rule needs: the signals, for `measure` to compute them, and the labels that the network must tell.
 fn demand(setting: &Setting<'_>, _: &[Wish]) -> Result<Option<Json>, Finding> {
-    let rule = setting
-        .models
-        .get(setting.params.text("model"))
-        .and_then(|_| rule(setting).ok());
-    Ok(rule.map(|rule| json!({ "signals": rule.signals().collect::<Vec<_>>() })))
+    let model = setting.models.get(setting.params.text("model"));
+    let found = model.and_then(|model| Some((model, rule(setting).ok()?)));
+    Ok(found.map(|(model, rule)| {
+        let wish = RuleWish {
+            labels: RuleWish::labels_of(model),
+            signals: rule.signals().map(str::to_owned).collect(),
+            measures: setting.inputs.len().saturating_sub(1),
+        };
+        wish.to_json()
+    }))
 }
 
 /// The rule of the stage's model.
@@ -65,11 +73,8 @@ fn rule(setting: &Setting<'_>) -> Result<Rule, String> {
         .get(name)
         .ok_or_else(|| format!("no model is called `{name}`"))?;
     let rule = Rule::read(&model.path)?;
-    let labels: Vec<&str> = model.facts["labels"]
-        .as_array()
-        .map(|labels| labels.iter().filter_map(Json::as_str).collect())
-        .unwrap_or_default();
-    if labels.len() != 2 || !labels.contains(&rule.label.as_str()) {
+    let labels = RuleWish::labels_of(model);
+    if labels.len() != 2 || !labels.contains(&rule.label) {
         return Err(format!(
             "{RULE_FILE} of `{name}` is about the label `{}`, and the model has {}",
             rule.label,
@@ -228,7 +233,7 @@ mod tests {
     use clipsieve_engine::operator::{Model, Models, ParamValue, Params, Stores};
 
     use super::*;
-    use crate::rule::Input;
+    use crate::rule::{Input, Scale};
 
     /// Runs the operator with this rule (label `bad`; the network's log-odds less three times the motion) over verdicts.
     fn apply(verdicts: &[Verdict]) -> Result<Verdict, OperatorError> {
@@ -239,7 +244,7 @@ mod tests {
         let setting = Setting {
             stage: "combined",
             params: &params,
-            inputs: &[VERDICT, VERDICT],
+            inputs: &[VERDICT, MEASUREMENT],
             models: &models,
             stores: &Stores::new(),
         };
@@ -250,10 +255,7 @@ mod tests {
     fn write_rule(folder: &Path, label: &str) {
         let input = |name: &str, weight: f64| Input {
             name: name.to_owned(),
-            low: -9.0,
-            high: 9.0,
-            mean: 0.0,
-            deviation: 1.0,
+            scale: Scale(vec![(-9.0, -9.0), (9.0, 9.0)]),
             weight,
             square: 0.0,
             missing: 0.0,
@@ -374,7 +376,7 @@ mod tests {
             let findings = check(&Setting {
                 stage: "combined",
                 params: &params(),
-                inputs: &[VERDICT, VERDICT],
+                inputs: &[VERDICT, MEASUREMENT],
                 models: &models(folder.path()),
                 stores: &Stores::new(),
             });

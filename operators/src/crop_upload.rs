@@ -256,6 +256,12 @@ impl Transform for CropUpload {
     fn apply(&self, call: &Call, inputs: &[Value]) -> Result<Outcome, OperatorError> {
         let video: &Video = inputs[0].get()?;
         let found: &Regions = inputs[1].get()?;
+        if found.view != video.view {
+            return Err(OperatorError::config(
+                "its regions were found in another view of the video than the one it takes, before or after another crop; \
+                 let a `detect_regions` stage take from the same stage as this one, and take its regions",
+            ));
+        }
         let boxes = kept_away(found, self.margin);
         let (kept, reason) = match safe_crop(
             found.width,
@@ -303,14 +309,77 @@ impl Transform for CropUpload {
 
 #[cfg(test)]
 mod tests {
+    use clipsieve_engine::operator::{Deadline, ErrorKind, Item};
+
     use super::*;
     use crate::kinds::Region;
+
+    #[test]
+    fn regions_of_another_view_of_the_video_are_refused() {
+        let crop = CropUpload {
+            uploads: None,
+            key: String::new(),
+            encoded_by: None,
+            margin: 0.0,
+            min_side: 64,
+            min_area: 0.4,
+            options: EncodeOptions::default(),
+            scratch: PathBuf::new(),
+        };
+        let call = Call {
+            item: Arc::new(Item::new(0, Row::default(), Deadline::never())),
+            attempt: 1,
+            deadline: Deadline::never(),
+        };
+        let bar = |rect, view| Regions {
+            width: 640,
+            height: 480,
+            view,
+            frames: 16,
+            regions: vec![Region {
+                class: "border".into(),
+                rect,
+                score: 1.0,
+                persistence: 1.0,
+                found_by: "signals",
+            }],
+        };
+        let cut = |video: &Video, regions: &Regions| -> Result<Video, OperatorError> {
+            let inputs = [Value::new(video.clone()), Value::new(regions.clone())];
+            match crop.apply(&call, &inputs)? {
+                Outcome::Value(value) => value.get::<Video>().cloned(),
+                _ => panic!("a video"),
+            }
+        };
+        let whole = Video::new(Medium::file("a.mp4"), "a.mp4");
+        let first = bar([0.0, 0.0, 640.0, 60.0], None);
+        let cropped = cut(&whole, &first).expect("a crop");
+        let view = CropRect {
+            x: 0,
+            y: 60,
+            width: 640,
+            height: 420,
+        };
+        assert_eq!(cropped.view, Some(view));
+        let error = cut(&cropped, &first).expect_err("the first regions once more");
+        assert_eq!(error.kind, ErrorKind::Config);
+        assert!(
+            error.message.contains("take from the same stage"),
+            "{error}"
+        );
+        // Regions of what is seen now are places in it.
+        let mut second = bar([0.0, 0.0, 640.0, 20.0], Some(view));
+        second.height = 420;
+        let again = cut(&cropped, &second).expect("a crop").view;
+        assert_eq!(again.map(|view| (view.y, view.height)), Some((80, 400)));
+    }
 
     #[test]
     fn a_crop_keeps_away_from_the_regions() {
         let found = Regions {
             width: 640,
             height: 500,
+            view: None,
             frames: 16,
             regions: vec![Region {
                 class: "border".into(),

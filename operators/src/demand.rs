@@ -4,7 +4,7 @@
 //! settles what it will give ([`SampleDemand`]), and `decode` reads from its consumers' demands what one pass over the
 //! video has to bring. `decode` in turn offers that pass to the stages before it ([`PassOffer`]).
 
-use clipsieve_engine::operator::{Finding, Wish};
+use clipsieve_engine::operator::{Finding, Model, Wish};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -29,6 +29,41 @@ impl PassOffer {
             serde_json::from_value(wish.wanted.clone()).is_ok_and(|offer: Self| offer.encodes_crops)
         };
         wishes.iter().find(offers).map(|wish| wish.stage.as_str())
+    }
+}
+
+/// What a rule needs of the network and of the measurements that it takes: asked of both alike.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RuleWish {
+    /// The labels that the network must tell, in any order; any if there are none.
+    #[serde(default)]
+    pub labels: Vec<String>,
+    /// The signals that have to be measured.
+    pub signals: Vec<String>,
+    /// By how many stages they are; 0 if that is not said.
+    #[serde(default)]
+    pub measures: usize,
+}
+
+impl RuleWish {
+    /// The wish as the engine carries it.
+    pub fn to_json(&self) -> Json {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    /// Those among the wishes of a stage's consumers, each with the id of the stage that asks.
+    pub fn among(wishes: &[Wish]) -> impl Iterator<Item = (&str, Self)> {
+        wishes.iter().filter_map(|wish| {
+            let rule = serde_json::from_value(wish.wanted.clone()).ok()?;
+            Some((wish.stage.as_str(), rule))
+        })
+    }
+
+    /// The labels that a network tells.
+    pub fn labels_of(network: &Model) -> Vec<String> {
+        let labels = network.facts["labels"].as_array();
+        let labels = labels.into_iter().flatten().filter_map(Json::as_str);
+        labels.map(str::to_owned).collect()
     }
 }
 

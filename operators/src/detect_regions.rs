@@ -1,13 +1,15 @@
 //! `detect_regions`: what spoils the frame, and where.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clipsieve_engine::operator::{
     BuildContext, Call, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec,
     Outcome, ParamSpec, ParamType, Planner, Ports, Setting, Signature, Transform, Value,
 };
-use clipsieve_models::{Detection, Detector, Pool, set_threads};
+use clipsieve_models::yolov8::Yolov8Config;
+use clipsieve_models::{Detection, Detector, Lease, ModelConfig, ModelError, Pool, set_threads};
 use ndarray::{Array3, ArrayView3};
 
 use crate::kinds::{REGIONS, Region, Regions, VIDEO, Video};
@@ -130,10 +132,7 @@ fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
 }
 
 /// The instances of a detector; other stages of the process that want the same have them too.
-fn detectors(
-    context: &BuildContext<'_>,
-    model: &str,
-) -> Result<Arc<Pool<Detector>>, OperatorError> {
+fn detectors(context: &BuildContext<'_>, model: &str) -> Result<Arc<Detectors>, OperatorError> {
     let (device, precision) = model_files::device(context)?;
     let folder = model_files::folder(context, model)?;
     let count = context.placement.concurrency;
@@ -143,13 +142,73 @@ fn detectors(
         set_threads(1);
         let first =
             Detector::load(folder, &device, precision).map_err(model_files::config_error)?;
-        model_files::instances(first, count, Detector::instance)
+        Ok(Detectors {
+            config: first.config().clone(),
+            instances: model_files::instances(first, count, Detector::instance)?,
+            most: AtomicUsize::new(BATCH),
+        })
     })
+}
+
+/// The instances of a detector.
+struct Detectors {
+    instances: Pool<Detector>,
+    /// What they all are.
+    config: ModelConfig,
+    /// So many frames go through one together, as far as is known of the device's memory.
+    most: AtomicUsize,
+}
+
+impl Detectors {
+    fn sizes(&self) -> Result<&Yolov8Config, OperatorError> {
+        let sizes = self.config.detector();
+        sizes.ok_or_else(|| OperatorError::internal("a detector that is none"))
+    }
+
+    /// An instance, by the call's deadline.
+    fn acquire(
+        &self,
+        call: &Call,
+        timeout: Duration,
+    ) -> Result<Lease<'_, Detector>, OperatorError> {
+        let patience = model_files::patience(call, timeout);
+        let instance = self.instances.acquire(patience);
+        instance.map_err(model_files::pool_error)
+    }
+}
+
+/// Works on items in pieces of at most `most`, an answer for each. Where a device has no room for a piece, it is halved, and
+/// no larger one is tried from then on.
+///
+/// # Errors
+/// What `work` says; that there is no room, only of a single item.
+fn in_pieces<T, R>(
+    items: &[T],
+    most: &AtomicUsize,
+    work: impl Fn(&[T]) -> Result<Vec<R>, ModelError>,
+) -> Result<Vec<R>, ModelError> {
+    let mut answers = Vec::with_capacity(items.len());
+    let mut rest = items;
+    while !rest.is_empty() {
+        let allowed = most.load(Ordering::Relaxed).max(1);
+        let (piece, behind) = rest.split_at(rest.len().min(allowed));
+        match work(piece) {
+            Ok(found) => {
+                answers.extend(found);
+                rest = behind;
+            }
+            Err(error) if error.is_temporary() && piece.len() > 1 => {
+                most.fetch_min(piece.len() / 2, Ordering::Relaxed);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(answers)
 }
 
 struct DetectRegions {
     signals: bool,
-    detectors: Option<Arc<Pool<Detector>>>,
+    detectors: Option<Arc<Detectors>>,
     threads: usize,
     acquire_timeout: Duration,
     request: [Request; 1],
@@ -162,22 +221,21 @@ impl DetectRegions {
     fn detect(
         &self,
         call: &Call,
-        pool: &Pool<Detector>,
+        detectors: &Detectors,
         frames: &[Frame],
     ) -> Result<Vec<Region>, OperatorError> {
         set_threads(self.threads);
-        let patience = model_files::patience(call, self.acquire_timeout);
-        let detector = pool.acquire(patience).map_err(model_files::pool_error)?;
+        let sizes = detectors.sizes()?;
         let Some(first) = frames.first() else {
             return Ok(Vec::new());
         };
         let (height, width, _) = first.dim();
-        let letterbox = detector
+        let letterbox = sizes
             .letterbox(width, height)
             .map_err(model_files::model_error)?;
         let named = |found: Vec<Detection>| -> Vec<FrameBox> {
             let named = found.into_iter().map(|detection| FrameBox {
-                class: detector.labels()[detection.class].clone(),
+                class: detectors.config.labels[detection.class].clone(),
                 rect: letterbox.unmap(detection.box_px),
                 score: detection.score,
             });
@@ -194,14 +252,15 @@ impl DetectRegions {
                 .map(|index| letterbox.apply(batch[index].view()))
                 .collect::<Result<Vec<_>, _>>()
                 .map_err(model_files::model_error)?;
-            if detector.wants_mean() {
+            if sizes.mean_conf.is_some() {
                 fitted.iter().for_each(|frame| mean.add(frame.view()));
             }
             let views: Vec<ArrayView3<'_, u8>> = fitted.iter().map(Array3::view).collect();
-            let mut found = detector
-                .detect(&views)
-                .map_err(model_files::model_error)?
-                .into_iter();
+            // Held only while it works: others may wait for it.
+            let detector = detectors.acquire(call, self.acquire_timeout)?;
+            let found = in_pieces(&views, &detectors.most, |views| detector.detect(views));
+            drop(detector);
+            let mut found = found.map_err(model_files::model_error)?.into_iter();
             for index in 0..batch.len() {
                 let seen = if repeats(index) {
                     boxes.last().cloned().unwrap_or_default()
@@ -215,7 +274,8 @@ impl DetectRegions {
         let Some(mean) = mean.frame() else {
             return Ok(tracks);
         };
-        let found = detector
+        let found = detectors
+            .acquire(call, self.acquire_timeout)?
             .detect_in_mean(mean.view())
             .map_err(model_files::model_error)?;
         Ok(standing::join(tracks, named(found), "yolo"))
@@ -224,10 +284,12 @@ impl DetectRegions {
 
 impl Transform for DetectRegions {
     fn warm_up(&self) -> Result<(), OperatorError> {
-        let Some(pool) = &self.detectors else {
+        let Some(detectors) = &self.detectors else {
             return Ok(());
         };
-        let detector = pool
+        set_threads(self.threads);
+        let detector = detectors
+            .instances
             .acquire(self.acquire_timeout)
             .map_err(model_files::pool_error)?;
         let letterbox = detector
@@ -270,7 +332,7 @@ impl Transform for DetectRegions {
             }
         };
         let model = match &self.detectors {
-            Some(pool) => Some(self.detect(call, pool, frames)?),
+            Some(detectors) => Some(self.detect(call, detectors, frames)?),
             None => None,
         };
         let regions = match (self.signals, model) {
@@ -282,8 +344,36 @@ impl Transform for DetectRegions {
         Ok(Outcome::value(Regions {
             width: width as u32,
             height: height as u32,
+            view: video.view,
             frames: frames.len(),
             regions,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_for_which_there_is_no_room_is_halved_and_the_room_is_remembered() {
+        let most = AtomicUsize::new(16);
+        let tried = std::cell::RefCell::new(Vec::new());
+        let run = |room: usize| {
+            tried.borrow_mut().clear();
+            in_pieces(&(0..20).collect::<Vec<_>>(), &most, |piece: &[usize]| {
+                tried.borrow_mut().push(piece.len());
+                match piece.len() <= room {
+                    true => Ok(piece.to_vec()),
+                    false => Err(ModelError::OutOfMemory("no room".to_owned())),
+                }
+            })
+        };
+        assert_eq!(run(5).expect("room"), (0..20).collect::<Vec<_>>());
+        assert_eq!(*tried.borrow(), [16, 8, 4, 4, 4, 4, 4]);
+        assert!(run(5).is_ok());
+        assert_eq!(*tried.borrow(), [4; 5]);
+        // A single frame that has no room fails, and may do so for a moment only.
+        assert!(run(0).expect_err("no room").is_temporary());
     }
 }

@@ -20,8 +20,14 @@ pub const CLIP: PortKind = PortKind("clip");
 pub const CLIPS: PortKind = PortKind("clips");
 /// The key of a row's `info` that tells of the crop.
 pub const CROP_KEY: &str = "abnormal_region_crop";
-/// What a filter says: [`Verdict`].
+/// What a filter says of a clip: [`Verdict`].
 pub const VERDICT: PortKind = PortKind("verdict");
+/// What a filter says of each window: [`Verdict`].
+pub const VERDICTS: PortKind = PortKind("verdicts");
+/// What was measured in a clip: [`Verdict`].
+pub const MEASUREMENT: PortKind = PortKind("measurement");
+/// What was measured in each window: [`Verdict`].
+pub const MEASUREMENTS: PortKind = PortKind("measurements");
 
 /// A video at hand, and how much of its frame is looked at.
 #[derive(Debug, Clone)]
@@ -90,10 +96,12 @@ impl CropReport {
 /// What spoils the frame, and where.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Regions {
-    /// Width of the display frame, in pixels.
+    /// Width of the frame that was looked at, in pixels.
     pub width: u32,
-    /// Height of the display frame, in pixels.
+    /// Its height, in pixels.
     pub height: u32,
+    /// The [view](Video::view) of the video that this is the frame of.
+    pub view: Option<CropRect>,
     /// How many frames were looked at.
     pub frames: usize,
     /// The regions that persist.
@@ -105,7 +113,7 @@ pub struct Regions {
 pub struct Region {
     /// What it is: `border`, `logo`, `subtitle`, `watermark`, or a label of the user's detector.
     pub class: String,
-    /// Left, upper, right and lower edge in display pixels; right and lower are the first that lie outside.
+    /// Left, upper, right and lower edge in pixels of that frame; right and lower are the first that lie outside.
     pub rect: [f32; 4],
     /// Mean confidence, 0 to 1.
     pub score: f32,

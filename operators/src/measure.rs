@@ -7,7 +7,8 @@ use clipsieve_engine::operator::{
 };
 use serde_json::{Map, Value as Json, json};
 
-use crate::kinds::{CLIP, CLIPS, Clips, VERDICT, Verdict, rounded};
+use crate::demand::RuleWish;
+use crate::kinds::{CLIP, CLIPS, Clips, MEASUREMENT, MEASUREMENTS, Verdict, rounded};
 use crate::media::frames::Clip;
 use crate::signals::signal::{Signal, measure, measure_both};
 
@@ -49,9 +50,11 @@ These are computed if nothing is said. Further ones, by name (px are those of th
 | `colourfulness` | Hasler and Süsstrunk's | levels; 30 is usual |
 | `standing_edges`, `still_share` | share of the edges that never move, and of the picture that hardly changes while the rest does | 0 to 1 |
 | `motion_top`, `motion_left` | where it moves: above against below, left against right | -1 to 1 |
+| `sideways`, `speed_top`, `speed_left` | squared speed across over down, of the upper third over the lower, of the left over the right | powers of 2; cameras pan and people walk sideways |
 | `upright` | steps across over steps down | powers of 2; above 0 upright edges prevail |
 | `vertical_edges`, `level_edges` | share of the edges within 12° of upright, of level | 0 to 1 |
 | `light_top`, `light_left`, `detail_top`, `detail_left`, `blue_top`, `blue_left` | light, detail and blueness of one outer third against the other | -1 to 1 |
+| `lit_top`, `lit_left` | how much more sharply it darkens than brightens on the way down, and to the right | -1 to 1; light comes from above |
 | `mirror_x`, `mirror_y`, `repeat_x`, `repeat_y` | correlation of one half with the other, mirrored or as it is | -1 to 1 |
 | `stark`, `stark_swing` | share of the picture in edges of 150 levels, and by how much that changes: lettering, stickers | 0 to 1 |
 | `edge_light` | correlation of light with detail | -1 to 1; outlines glow at 0.7, drawn in ink at -0.7 |
@@ -88,19 +91,19 @@ depend on the size at which the clip is sampled, so thresholds hold for one size
     ports: Ports::Fixed(&[
         Signature {
             inputs: &[CLIP],
-            output: Some(VERDICT),
+            output: Some(MEASUREMENT),
         },
         Signature {
             inputs: &[CLIPS],
-            output: Some(VERDICT),
+            output: Some(MEASUREMENTS),
         },
         Signature {
             inputs: &[CLIP, CLIP],
-            output: Some(VERDICT),
+            output: Some(MEASUREMENT),
         },
         Signature {
             inputs: &[CLIPS, CLIPS],
-            output: Some(VERDICT),
+            output: Some(MEASUREMENTS),
         },
     ]),
     params: &[
@@ -177,7 +180,7 @@ depend on the size at which the clip is sampled, so thresholds hold for one size
     executor: Executor::Cpu,
     concurrency: 0,
     check: Some(check),
-    demand: None,
+    demand: Some(demand),
     planner: Planner {
         row_key: Some(row_key),
         ..Planner::NONE
@@ -253,18 +256,15 @@ const USUAL: [Signal; 8] = [
 /// consumers need; else the usual ones.
 fn wanted(params: &Params, wishes: &[Wish]) -> Vec<Signal> {
     if params.get("signals").is_none() {
-        let wished: Vec<&str> = wishes
-            .iter()
-            .filter_map(|wish| wish.wanted.get("signals")?.as_array())
-            .flatten()
-            .filter_map(Json::as_str)
+        let wished: Vec<String> = RuleWish::among(wishes)
+            .flat_map(|(_, wish)| wish.signals)
             .collect();
         if wished.is_empty() {
             return USUAL.to_vec();
         }
         let thresholds = thresholds(params);
         let is_wished = |signal: &Signal| {
-            wished.contains(&signal.name())
+            wished.iter().any(|wished| wished == signal.name())
                 || thresholds
                     .iter()
                     .any(|threshold| threshold.signal == *signal)
@@ -315,6 +315,38 @@ fn check(setting: &Setting<'_>) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Asks nothing of its inputs, and looks whether it computes what a rule behind it needs.
+fn demand(setting: &Setting<'_>, wishes: &[Wish]) -> Result<Option<Json>, Finding> {
+    let wanted = wanted(setting.params, wishes);
+    // Where a rule takes from two stages, the other one may compute it.
+    let alone = RuleWish::among(wishes).filter(|(_, wish)| wish.measures == 1);
+    for (stage, wish) in alone {
+        let is_missing = |name: &&String| wanted.iter().all(|signal| signal.name() != *name);
+        let missing: Vec<&str> = wish
+            .signals
+            .iter()
+            .filter(is_missing)
+            .map(String::as_str)
+            .collect();
+        if missing.is_empty() {
+            continue;
+        }
+        let names = missing.join("`, `");
+        let message =
+            format!("`{names}` is not computed, and the rule of stage `{stage}` needs it");
+        let found = match setting.params.get("signals") {
+            Some(_) => Finding::param("signals", message).with_help(
+                "name it too, or leave `signals` out: what the rule needs is computed then",
+            ),
+            None => Finding::stage(message).with_help(
+                "`measure` has no such signal: fit the rule anew with `clipsieve-training fit-combine`",
+            ),
+        };
+        return Err(found);
+    }
+    Ok(None)
 }
 
 /// The key of a stage's verdict.

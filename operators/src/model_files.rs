@@ -105,9 +105,17 @@ fn hash_of(folder: &Path) -> Option<String> {
     type Stamp = (PathBuf, Vec<(u64, Option<SystemTime>)>);
     static KNOWN: Mutex<BTreeMap<Stamp, String>> = Mutex::new(BTreeMap::new());
     let config = ModelConfig::read(folder).ok()?;
-    let files = [Some(folder.to_path_buf()), config.backbone.clone()];
-    let files = files.iter().flatten().chain([&config.dir]);
-    let stamps = files.filter_map(|file| file.metadata().ok());
+    // A file that is overwritten where it lies leaves its folder as it was, so all files count.
+    let mut files: Vec<PathBuf> = config
+        .dir
+        .read_dir()
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
+    files.extend(config.backbone.clone());
+    files.sort();
+    let stamps = files.iter().filter_map(|file| file.metadata().ok());
     let stamps = stamps
         .map(|data| (data.len(), data.modified().ok()))
         .collect();
@@ -198,4 +206,37 @@ pub fn patience(call: &Call, acquire_timeout: Duration) -> Duration {
     call.deadline
         .remaining()
         .map_or(acquire_timeout, |left| left.min(acquire_timeout))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn weights_that_are_overwritten_where_they_lie_are_another_backbone() {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/vjepa2-tiny");
+        let folder = tempfile::tempdir().unwrap();
+        for entry in fixture.read_dir().unwrap().flatten() {
+            fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+        }
+        let before = hash_of(folder.path()).unwrap();
+        assert_eq!(hash_of(folder.path()), Some(before.clone()));
+        let weights = folder.path().join("model.safetensors");
+        let mut bytes = fs::read(&weights).unwrap();
+        let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        bytes[8 + header..].iter_mut().for_each(|byte| *byte ^= 1);
+        fs::write(&weights, bytes).unwrap();
+        // Not even the clock of the file system need have moved on by itself.
+        let later = SystemTime::now() + Duration::from_secs(5);
+        fs::File::options()
+            .write(true)
+            .open(&weights)
+            .unwrap()
+            .set_modified(later)
+            .unwrap();
+        assert_ne!(hash_of(folder.path()).unwrap(), before);
+    }
 }

@@ -5,7 +5,7 @@ use clipsieve_engine::operator::{
     ParamType, Planner, PortKind, Ports, Setting, Signature, Source, SourceRow,
 };
 
-use crate::tables::{self, InputRow, Reading};
+use crate::tables::{self, Claims, InputRow, Intake, Names, Reading};
 
 /// Reads the rows of a table, a folder, a glob or one video.
 pub static READ_TABLE: OperatorSpec = OperatorSpec {
@@ -26,8 +26,16 @@ it (`day/*.parquet`). `store://NAME/PATH` is any of this in the store of that na
 `ALIBABA_CLOUD_ACCESS_KEY_SECRET`. docs/tables.md tells more.
 
 A row without a `video_path`, a broken `info`, a line that is no JSON object (or is longer than 64 MiB), or one with more \
-or fewer values than the header is no reason to stop: its result row says what is wrong, with the line. Nothing to read \
-at all stops the job before it starts.",
+or fewer values than the header is no reason to stop: its result row says what is wrong, with the line. Nothing to read at \
+all stops the job before it starts, and an older result stays as it is: no such place, no videos and no tables in it, tables \
+without a single row, or one whose header (of a CSV, a Parquet or a table of ODPS) has no column `video_path`.
+
+A table that calls it otherwise is read with `columns: [video_path=path]`. The column `path` passes through as well, so the \
+result rows can be read again in the same way: all of them, to be judged anew (`aggregate` tells what becomes of `info`), or \
+those that failed: `jq -c 'select(.result_info.succeed == \"false\")' results.jsonl > failed.jsonl`. Without such a column, \
+`columns: [video_path=video_oss_url]` reads result rows of videos of the local file system that were fetched without \
+`tiers`; where a crop was uploaded, that is the URL of the crop and not of the video, and where the row names a bucket, it \
+is `oss://BUCKET/PATH`, which no store takes for a path: pick the rows out of the input by their `video_id` instead.",
     example: "videos: { op: read_table, with: { uri: clips.jsonl } }",
     ports: Ports::Fixed(&[Signature {
         inputs: &[],
@@ -47,6 +55,13 @@ at all stops the job before it starts.",
             fallback: Fallback::Is("[]"),
             unit: None,
             doc: "More of the same, read after the first in this order.",
+        },
+        ParamSpec {
+            name: "columns",
+            ty: ParamType::List(&ParamType::Text),
+            fallback: Fallback::Is("[]"),
+            unit: None,
+            doc: "What the tables call the columns of an input row, where they call them otherwise: `video_path=path`, `info=meta`.",
         },
         ParamSpec {
             name: "limit",
@@ -78,9 +93,11 @@ fn check(setting: &Setting<'_>) -> Vec<Finding> {
     let params = setting.params;
     let first = std::iter::once(("uri", params.text("uri")));
     let also = params.texts("also").into_iter().map(|uri| ("also", uri));
+    let wrong = Names::of_input(&params.texts("columns")).err();
     first
         .chain(also)
         .filter_map(|(name, uri)| Some(Finding::param(name, tables::check_uri(uri).err()?)))
+        .chain(wrong.map(|why| Finding::param("columns", why)))
         .collect()
 }
 
@@ -95,14 +112,32 @@ fn build(ctx: &BuildContext<'_>) -> Result<Operator, OperatorError> {
         limit,
         scratch: ctx.scratch,
     };
+    let names = Names::of_input(&params.texts("columns")).map_err(OperatorError::config)?;
+    let intake = Intake::new(names);
+    let mut rows = tables::open_all(&uris, &reading, &intake)?;
+    Claims::of_job(ctx.depot)?.read(ctx.setting.stage, intake.places());
+    // Told now: at the end an empty result would take the place of an older one.
+    let first = match rows.total_rows() {
+        Some(rows) => (rows > 0).then_some(None),
+        None => rows.next_row()?.map(Some),
+    };
+    let first = first.ok_or_else(|| {
+        OperatorError::config(format!(
+            "there are no rows in `{}`, so there is nothing to do; check what `uri` names",
+            uris.join("`, `")
+        ))
+    })?;
     Ok(Operator::Source(Box::new(ReadTable {
-        rows: tables::open_all(&uris, &reading)?,
+        first,
+        rows,
         left: limit,
     })))
 }
 
 /// Any rows, judged by what a video's row has to have, and no more than wanted.
 struct ReadTable {
+    /// The first row, if it had to be read to know that there is one.
+    first: Option<SourceRow>,
     rows: Box<dyn Source>,
     left: Option<u64>,
 }
@@ -114,7 +149,11 @@ impl Source for ReadTable {
             Some(left) => *left -= 1,
             None => {}
         }
-        Ok(self.rows.next_row()?.map(|mut found| {
+        let next = match self.first.take() {
+            Some(first) => Some(first),
+            None => self.rows.next_row()?,
+        };
+        Ok(next.map(|mut found| {
             if found.problem.is_none() {
                 found.problem = InputRow::new(&found.row).problem();
             }

@@ -1,8 +1,8 @@
 //! The rule by which a network's word and measured signals become one probability: a small file that people can read.
 //!
 //! `combine.json` lies beside a model's weights. Each input, the network's log-odds among them, is held within the range
-//! it had when the rule was fitted, brought to mean 0 and deviation 1, and weighted, its square too; a few small
-//! trees may add what needs two inputs at once. All is summed, and the logistic function makes it a probability.
+//! it had when the rule was fitted, brought to a scale on which all inputs are alike, and weighted, its square too; a few
+//! small trees may add what needs two inputs at once. All is summed, and the logistic function makes it a probability.
 
 use std::path::Path;
 
@@ -38,14 +38,8 @@ pub struct Rule {
 pub struct Input {
     /// Its name.
     pub name: String,
-    /// The value is held at or above this.
-    pub low: f64,
-    /// The value is held at or under this.
-    pub high: f64,
-    /// Mean over the clips that the rule was fitted on.
-    pub mean: f64,
-    /// Deviation over the same clips; above 0.
-    pub deviation: f64,
+    /// What its values stand for.
+    pub scale: Scale,
     /// Weight of the standardised value.
     pub weight: f64,
     /// Weight of its square.
@@ -53,6 +47,13 @@ pub struct Input {
     /// What a value that is not there adds.
     pub missing: f64,
 }
+
+/// Values, rising, and what each stands for on the common scale: mean 0 and deviation 1 over the clips that the rule was
+/// fitted on. What lies between two is read off the line from one to the other; what lies beyond the first or the last
+/// stands for as much as that one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Scale(pub Vec<(f64, f64)>);
 
 /// A tree of three questions, `value of the input > threshold?`, on standardised values; one that is not there is 0.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,18 +77,26 @@ impl Tree {
     }
 }
 
-impl Input {
-    /// The value held within its range and brought to mean 0 and deviation 1.
-    pub fn standard(&self, value: f64) -> f64 {
-        (value.clamp(self.low, self.high) - self.mean) / self.deviation
+impl Scale {
+    /// What the value stands for on the common scale.
+    pub fn read(&self, value: f64) -> f64 {
+        let above = self.0.partition_point(|(known, _)| *known < value);
+        let below = self.0[..above].last();
+        match (below, self.0.get(above)) {
+            (Some((x0, y0)), Some((x1, y1))) => y0 + (y1 - y0) * (value - x0) / (x1 - x0),
+            (Some((_, only)), None) | (None, Some((_, only))) => *only,
+            (None, None) => 0.0,
+        }
     }
+}
 
+impl Input {
     /// What it adds to the sum.
     pub fn adds(&self, value: Option<f64>) -> f64 {
         value
             .filter(|value| value.is_finite())
             .map_or(self.missing, |value| {
-                let standard = self.standard(value);
+                let standard = self.scale.read(value);
                 self.weight * standard + self.square * standard * standard
             })
     }
@@ -112,21 +121,18 @@ impl Rule {
     /// Whether its numbers make sense.
     fn check(&self) -> Result<(), String> {
         for (index, input) in self.inputs.iter().enumerate() {
-            let numbers = [
-                input.low,
-                input.high,
-                input.mean,
-                input.deviation,
-                input.weight,
-                input.square,
-                input.missing,
-            ];
-            if !numbers.iter().all(|number| number.is_finite())
-                || input.deviation <= 0.0
-                || input.low > input.high
-            {
+            let of_scale = input
+                .scale
+                .0
+                .iter()
+                .flat_map(|(value, standard)| [value, standard]);
+            let weights = [&input.weight, &input.square, &input.missing];
+            if !of_scale.chain(weights).all(|number| number.is_finite()) {
+                return Err(format!("input `{}`: needs finite numbers", input.name));
+            }
+            if input.scale.0.is_empty() || !input.scale.0.is_sorted_by(|a, b| a.0 < b.0) {
                 return Err(format!(
-                    "input `{}`: needs finite numbers, low <= high and a deviation above 0",
+                    "input `{}`: needs a `scale` of at least one [value, standard] pair, by rising values",
                     input.name
                 ));
             }
@@ -165,7 +171,7 @@ impl Rule {
             .map(|(input, value)| {
                 value
                     .filter(|value| value.is_finite())
-                    .map_or(0.0, |value| input.standard(value))
+                    .map_or(0.0, |value| input.scale.read(value))
             })
             .collect();
         let trees: f64 = self.trees.iter().map(|tree| tree.adds(&standard)).sum();
@@ -194,10 +200,7 @@ mod tests {
     pub(crate) fn rule() -> Rule {
         let input = |name: &str, weight: f64, square: f64| Input {
             name: name.to_owned(),
-            low: -4.0,
-            high: 4.0,
-            mean: 1.0,
-            deviation: 2.0,
+            scale: Scale(vec![(-4.0, -2.5), (4.0, 1.5)]),
             weight,
             square,
             missing: 0.25,
@@ -237,6 +240,9 @@ mod tests {
         );
         assert!((of(-1.0, None) - logistic(0.5 - 1.0 + 0.25)).abs() < 1e-12);
         assert_eq!(of(-1.0, Some(f64::NAN)), of(-1.0, None));
+        let bent = Scale(vec![(0.0, -1.0), (1.0, 0.0), (3.0, 4.0)]);
+        let read = [-9.0, 0.0, 0.5, 1.0, 2.0, 3.0, 9.0].map(|value| bent.read(value));
+        assert_eq!(read, [-1.0, -1.0, -0.5, 0.0, 2.0, 4.0, 4.0]);
         assert_eq!(log_odds(0.5), 0.0);
         assert!(log_odds(1.0).is_finite());
     }
@@ -266,7 +272,7 @@ mod tests {
                 .contains("twice")
         );
         let mut flat = rule();
-        flat.inputs[1].deviation = 0.0;
+        flat.inputs[1].scale.0.reverse();
         write(&flat).expect("written");
         assert!(
             Rule::read(folder.path())

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use crate::demand::SpanDemand;
 use crate::kinds::{CLIP, Decoded, FRAMES};
 use crate::sampling::{
-    FIT_PARAM, FRAMES_PARAM, RESIZE_SHORT_PARAM, SIZE_PARAM, demand_key, settle,
+    FIT_PARAM, FRAMES_PARAM, RESIZE_SHORT_PARAM, SIZE_PARAM, check, demand_key, settle,
 };
 
 /// The `sample` operator.
@@ -27,7 +27,7 @@ the models behind the stage, so that a pipeline names the model and nothing else
     params: &[FRAMES_PARAM, SIZE_PARAM, RESIZE_SHORT_PARAM, FIT_PARAM],
     executor: Executor::Cpu,
     concurrency: 0,
-    check: None,
+    check: Some(|setting| check(setting.params)),
     demand: Some(demand),
     planner: Planner::NONE,
     build,

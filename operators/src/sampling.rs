@@ -3,6 +3,7 @@
 use clipsieve_engine::operator::{
     BuildContext, Fallback, Finding, OperatorError, ParamSpec, ParamType, Params, Wish,
 };
+use clipsieve_models::MAX_FRAMES;
 
 use crate::demand::{ClipWish, FitDemand, SampleDemand, SpanDemand};
 
@@ -14,7 +15,10 @@ const SIZE: u32 = 256;
 /// Parameter `frames` of a sampler.
 pub const FRAMES_PARAM: ParamSpec = ParamSpec {
     name: "frames",
-    ty: ParamType::Int { min: 1, max: 1024 },
+    ty: ParamType::Int {
+        min: 1,
+        max: MAX_FRAMES as i64,
+    },
     fallback: Fallback::Absent,
     unit: Some("frames"),
     doc: "Frames a clip, spread evenly over the span; a span with fewer repeats some. Default: what the models behind it want, else 48.",
@@ -33,7 +37,7 @@ pub const RESIZE_SHORT_PARAM: ParamSpec = ParamSpec {
     ty: ParamType::Int { min: 16, max: 4096 },
     fallback: Fallback::Absent,
     unit: Some("px"),
-    doc: "Length of the short side before the centre crop. Default: what the models behind it want, else `size`.",
+    doc: "Length of the short side before the centre crop of `fit: crop`. Default: what the models behind it want, else `size`.",
 };
 /// Parameter `fit` of a sampler.
 pub const FIT_PARAM: ParamSpec = ParamSpec {
@@ -43,6 +47,20 @@ pub const FIT_PARAM: ParamSpec = ParamSpec {
     unit: None,
     doc: "`crop` resizes the short side (bilinear, antialiased) and cuts out the centre; `letterbox` keeps the whole frame and pads it with grey. For `measure` alone, which takes frames of any shape: `whole` brings the long side of the whole frame down to `size`, `middle` cuts up to `size` pixels each way out of the centre and resizes nothing.",
 };
+
+/// What is wrong with a sampler's parameters, whatever stands behind it.
+pub fn check(params: &Params) -> Vec<Finding> {
+    let fit = params.text("fit");
+    let idle = params.opt_int("resize_short").filter(|_| fit != "crop");
+    let found = idle.map(|_| {
+        Finding::param(
+            "resize_short",
+            format!("means nothing for `fit: {fit}`, which cuts no square out of a resized frame"),
+        )
+        .with_help("leave it out, or take `fit: crop`")
+    });
+    found.into_iter().collect()
+}
 
 /// What a sampler asks of `decode`: its own parameters first, then what its consumers want, then the defaults.
 ///

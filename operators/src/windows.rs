@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 use crate::demand::SpanDemand;
 use crate::kinds::{CLIPS, Clips, Decoded, FRAMES};
 use crate::sampling::{
-    FIT_PARAM, FRAMES_PARAM, RESIZE_SHORT_PARAM, SIZE_PARAM, demand_key, settle,
+    self, FIT_PARAM, FRAMES_PARAM, RESIZE_SHORT_PARAM, SIZE_PARAM, demand_key, settle,
 };
 
 /// The `windows` operator.
@@ -34,14 +34,14 @@ first that reaches D. A frame belongs to every window that holds its presentatio
             ty: ParamType::Duration,
             fallback: Fallback::Is("4s"),
             unit: None,
-            doc: "Length of a window.",
+            doc: "Length of a window, 100ms or more.",
         },
         ParamSpec {
             name: "stride",
             ty: ParamType::Duration,
             fallback: Fallback::Is("3s"),
             unit: None,
-            doc: "From the start of one window to the start of the next.",
+            doc: "From the start of one window to the start of the next, 100ms or more.",
         },
         FRAMES_PARAM,
         SIZE_PARAM,
@@ -71,6 +71,7 @@ fn check(setting: &Setting<'_>) -> Vec<Finding> {
         .into_iter()
         .filter(|name| setting.params.duration(name).as_secs_f64() < SHORTEST_SECONDS)
         .map(|name| Finding::param(name, format!("is shorter than {SHORTEST_SECONDS} s")))
+        .chain(sampling::check(setting.params))
         .collect()
 }
 

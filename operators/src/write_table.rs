@@ -11,7 +11,7 @@ use clipsieve_engine::operator::{
 };
 use clipsieve_odps::UploadOptions;
 
-use crate::tables::{self, Machine, ResultRow, RowWriter, Writing};
+use crate::tables::{self, Claims, Machine, ResultRow, RowWriter, Writing};
 
 /// Writes result rows to a table.
 pub static WRITE_TABLE: OperatorSpec = OperatorSpec {
@@ -21,7 +21,8 @@ pub static WRITE_TABLE: OperatorSpec = OperatorSpec {
 The table is JSON lines (`.jsonl`, `.ndjson`), CSV with a header (`.csv`, `.tsv`) or Parquet (`.parquet`, `.parq`), with \
 the rows in the order in which they are done. It grows beside its final place, as `NAME.partial`, and takes its name when all \
 rows are in: until then an older table stays as it was. Folders that are missing are made. `-` writes JSON lines to standard \
-output as rows come.
+output as rows come. A table that the pipeline reads, or that another stage of it writes, is refused before the first row, \
+whatever it is called there.
 
 A run that ended early goes on with its table; only one on standard output cannot.
 
@@ -99,9 +100,12 @@ fn build(ctx: &BuildContext<'_>) -> Result<Operator, OperatorError> {
         },
         waiting: Path::new(tables::WAITING),
     };
+    let writer = tables::create(uri, &writing)?;
+    // Its folder is there now, so that a place has one name.
+    Claims::of_job(ctx.depot)?.write(ctx.setting.stage, uri, ctx.setting.stores)?;
     Ok(Operator::Sink(Box::new(WriteTable {
         uri: uri.to_owned(),
-        writer: tables::create(uri, &writing)?,
+        writer,
         machine: Machine::this(),
     })))
 }

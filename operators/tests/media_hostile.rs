@@ -115,6 +115,30 @@ fn damaged_files_end_with_frames_or_an_error() {
 }
 
 #[test]
+fn a_small_file_that_promises_millions_of_samples_takes_no_memory() {
+    let boxed = |kind: &[u8; 4], body: &[u8]| -> Vec<u8> {
+        [&(body.len() as u32 + 8).to_be_bytes(), &kind[..], body].concat()
+    };
+    let samples = 20_000_000u32;
+    let numbers = [0, 1, samples].map(u32::to_be_bytes).concat();
+    let mut moov = boxed(b"stsz", &numbers);
+    for kind in [b"stbl", b"minf", b"mdia", b"trak", b"moov"] {
+        moov = boxed(kind, &moov);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bomb.mp4");
+    std::fs::write(&path, [boxed(b"ftyp", b"isom0000isom"), moov].concat()).unwrap();
+    let error = checked(&path).unwrap_err();
+    assert!(error.is_permanent());
+    assert!(
+        error
+            .to_string()
+            .contains("its tables promise 20000000 samples"),
+        "{error}"
+    );
+}
+
+#[test]
 fn damaged_files_can_be_cropped_or_leave_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (mut dice, mut written) = (Dice(11), 0);

@@ -23,7 +23,11 @@ const GIVERS: [(PortKind, &str, &str); 8] = [
     (kinds::FRAMES, "decoded", "{ op: decode, from: fetched }"),
     (kinds::CLIP, "clip", "{ op: sample, from: decoded }"),
     (kinds::CLIPS, "segments", "{ op: windows, from: decoded }"),
-    (kinds::VERDICT, "measured", "{ op: measure, from: clip }"),
+    (
+        kinds::MEASUREMENT,
+        "measured",
+        "{ op: measure, from: clip }",
+    ),
     (
         PortKind::DOCUMENT,
         "result",
@@ -100,7 +104,9 @@ fn around(spec: &OperatorSpec) -> String {
                 .expect("an aggregate");
             let result = stages[at].1.clone();
             let gathered = match output {
-                Some(kinds::VERDICT | kinds::REGIONS | kinds::VIDEO) => id.to_string(),
+                Some(kinds::VERDICT | kinds::MEASUREMENT | kinds::REGIONS | kinds::VIDEO) => {
+                    id.to_string()
+                }
                 Some(kinds::CLIP | kinds::CLIPS) => {
                     stages.insert(
                         at,
@@ -251,6 +257,96 @@ fn a_second_rule_over_one_network_is_refused_for_both_write_its_key() {
         said.contains("C061") && said.contains(&format!("so does `{id}`")),
         "{said}"
     );
+}
+
+#[test]
+fn a_rule_that_could_judge_no_row_is_refused_before_there_are_any() {
+    let text = around(registry().get("combine").expect("combine"));
+    assert!(compiled(&text).plan.is_some());
+    let said = |changes: &[(&str, &str)]| -> Vec<String> {
+        let mut wrong = text.clone();
+        for (from, to) in changes {
+            assert!(wrong.contains(from), "{from} is not in\n{wrong}");
+            wrong = wrong.replace(from, to);
+        }
+        compiled(&wrong).errors().map(ToString::to_string).collect()
+    };
+    let swapped = said(&[("[network, measured]", "[measured, network]")]);
+    assert!(
+        swapped[0].contains("got (measurement, verdict)"),
+        "{swapped:?}"
+    );
+    let uneven = said(&[("[network, measured]", "[network, seg_measured]")]);
+    assert!(
+        uneven[0].contains("got (verdict, measurements)"),
+        "{uneven:?}"
+    );
+    let measured = "measured: { op: measure, from: clip";
+    let fewer = said(&[(
+        measured,
+        &format!("{measured}, with: {{ signals: [sharpness] }}"),
+    )]);
+    let [fewer] = fewer.as_slice() else {
+        panic!("{fewer:?}");
+    };
+    assert!(
+        fewer.contains("`motion` is not computed, and the rule of stage `simcam` needs it")
+            && fewer.contains("stages.measured.with.signals"),
+        "{fewer}"
+    );
+    // A network of the same architecture that tells something else.
+    let folder = tempfile::tempdir().expect("a folder");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/vjepa2-tiny");
+    for entry in std::fs::read_dir(&fixture).expect("a fixture").flatten() {
+        let copy = folder.path().join(entry.file_name());
+        std::fs::copy(entry.path(), copy).expect("copied");
+    }
+    let config = folder.path().join("config.json");
+    let of_others = std::fs::read_to_string(&config).expect("a configuration");
+    std::fs::write(&config, of_others.replace("LABEL_1", "LABEL_9")).expect("written");
+    let other = said(&[
+        (
+            &*format!("vfx: {}\n", fixture.display()),
+            &*format!("vfx: {}\n", folder.path().display()),
+        ),
+        (
+            "network: { op: classify, from: clip, with: { model: simcam } }",
+            "network: { op: classify, from: clip, with: { model: vfx } }",
+        ),
+    ]);
+    let [other] = other.as_slice() else {
+        panic!("{other:?}");
+    };
+    assert!(
+        other.contains("`vfx` tells LABEL_0, LABEL_9") && other.contains("tells LABEL_0, LABEL_1"),
+        "{other}"
+    );
+}
+
+#[test]
+fn a_parameter_of_another_fit_is_refused() {
+    let text = around(registry().get("sample").expect("sample"));
+    let clip = "with: { frames: 48, size: 256 }";
+    assert!(text.contains(clip), "{text}");
+    let with = |fit: &str| {
+        let own = format!("with: {{ size: 256, resize_short: 292, fit: {fit} }}");
+        let compiled = compiled(&text.replace(clip, &own));
+        compiled
+            .errors()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(with("crop"), [""; 0]);
+    for fit in ["letterbox", "whole", "middle"] {
+        let said = with(fit);
+        let [said] = said.as_slice() else {
+            panic!("{said:?}");
+        };
+        assert!(
+            said.contains("stages.clip.with.resize_short") && said.contains(fit),
+            "{said}"
+        );
+    }
 }
 
 #[test]

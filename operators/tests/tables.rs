@@ -55,12 +55,23 @@ fn build(
     stores: &Stores,
     scratch: &Path,
 ) -> Result<Operator, OperatorError> {
+    build_of_job(spec, params, stores, scratch, &Depot::default())
+}
+
+/// Builds a stage of the job whose other stages have this depot.
+fn build_of_job(
+    spec: &OperatorSpec,
+    params: &Params,
+    stores: &Stores,
+    scratch: &Path,
+    depot: &Depot,
+) -> Result<Operator, OperatorError> {
     (spec.build)(&BuildContext {
         setting: setting(params, &[], &Models::new(), stores),
         demand: None,
         wishes: &[],
         common: None,
-        depot: &Depot::default(),
+        depot,
         placement: &Placement {
             executor: Executor::Io,
             device: None,
@@ -74,11 +85,26 @@ fn build(
     })
 }
 
-fn source(values: &[(&'static str, ParamValue)]) -> Result<Box<dyn Source>, OperatorError> {
+fn source_params(values: &[(&'static str, ParamValue)]) -> Params {
     let mut params = params(values);
-    if params.get("also").is_none() {
-        params.insert("also", ParamValue::List(Vec::new()));
+    for list in ["also", "columns"] {
+        if params.get(list).is_none() {
+            params.insert(list, ParamValue::List(Vec::new()));
+        }
     }
+    params
+}
+
+fn sink_params(uri: &Path) -> Params {
+    params(&[
+        ("uri", text(uri)),
+        ("overwrite", ParamValue::Bool(false)),
+        ("create_partition", ParamValue::Bool(true)),
+    ])
+}
+
+fn source(values: &[(&'static str, ParamValue)]) -> Result<Box<dyn Source>, OperatorError> {
+    let params = source_params(values);
     match build(&READ_TABLE, &params, &Stores::new(), Path::new("/"))? {
         Operator::Source(source) => Ok(source),
         _ => panic!("not a source"),
@@ -86,12 +112,12 @@ fn source(values: &[(&'static str, ParamValue)]) -> Result<Box<dyn Source>, Oper
 }
 
 fn sink(uri: &Path) -> Result<Box<dyn Sink>, OperatorError> {
-    let params = params(&[
-        ("uri", text(uri)),
-        ("overwrite", ParamValue::Bool(false)),
-        ("create_partition", ParamValue::Bool(true)),
-    ]);
-    match build(&WRITE_TABLE, &params, &Stores::new(), Path::new("/"))? {
+    match build(
+        &WRITE_TABLE,
+        &sink_params(uri),
+        &Stores::new(),
+        Path::new("/"),
+    )? {
         Operator::Sink(sink) => Ok(sink),
         _ => panic!("not a sink"),
     }
@@ -364,6 +390,144 @@ fn nothing_to_read_stops_the_job() {
 }
 
 #[test]
+fn a_table_without_rows_stops_the_job_before_a_result_is_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content) in [("e.jsonl", "\n  \n"), ("e.csv", "video_path,info\n")] {
+        let table = folder.path().join(name);
+        fs::write(&table, content).unwrap();
+        let error = source(&[("uri", text(&table))]).err().unwrap();
+        assert_eq!(error.kind, ErrorKind::Config);
+        assert!(error.message.contains("there are no rows in"), "{error}");
+    }
+    let stores = BTreeMap::from([(
+        "s".to_owned(),
+        Store {
+            settings: json!({"type": "fs", "root": folder.path()}),
+        },
+    )]);
+    // A table of a store is not counted: its first row is read, and is not lost by it.
+    fs::write(folder.path().join("one.jsonl"), "{\"video_path\": \"a\"}\n").unwrap();
+    let of_store = |uri: &str| {
+        let params = source_params(&[("uri", text(uri))]);
+        build(&READ_TABLE, &params, &stores, Path::new("/"))
+    };
+    assert!(of_store("store://s/e.jsonl").is_err());
+    let Ok(Operator::Source(mut source)) = of_store("store://s/one.jsonl") else {
+        panic!("a source")
+    };
+    assert!(source.next_row().unwrap().is_some() && source.next_row().unwrap().is_none());
+}
+
+#[test]
+fn a_header_without_the_path_of_the_video_stops_the_job() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content, why) in [
+        ("a.csv", "id,video_pth\n1,a\n", "Did you mean `video_pth`?"),
+        ("b.csv", "id;video_path\n1;a\n", "stand between ';'"),
+        ("c.tsv", "id,video_path\n1,a\n", "stand between ','"),
+    ] {
+        let table = folder.path().join(name);
+        fs::write(&table, content).unwrap();
+        let error = source(&[("uri", text(&table))]).err().unwrap();
+        assert_eq!(error.kind, ErrorKind::Config);
+        assert!(error.message.contains("no column `video_path`"), "{error}");
+        assert!(error.message.contains(why), "{error}");
+    }
+}
+
+#[test]
+fn a_table_may_call_its_columns_otherwise_and_results_are_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let columns = |pairs: &[&str]| {
+        (
+            "columns",
+            ParamValue::List(pairs.iter().map(text).collect()),
+        )
+    };
+    for (name, content) in [
+        ("t.csv", "id,path\n7,a.mp4\n"),
+        (
+            "t.jsonl",
+            "{\"id\": \"7\", \"path\": \"a.mp4\"}\n{\"id\": \"8\"}\n",
+        ),
+    ] {
+        let table = folder.path().join(name);
+        fs::write(&table, content).unwrap();
+        let pairs = columns(&["video_path=path", "video_id=id"]);
+        let mut source = source(&[("uri", text(&table)), pairs]).unwrap();
+        let first = source.next_row().unwrap().unwrap();
+        assert!(first.problem.is_none());
+        assert_eq!(first.row.text("video_path"), Some("a.mp4"));
+        assert_eq!(first.row.text("video_id"), Some("7"));
+        // It passes through to the result, which is read in the same way.
+        assert_eq!(first.row.text("path"), Some("a.mp4"));
+        if let Some(second) = source.next_row().unwrap() {
+            let told = second.problem.unwrap().message;
+            assert!(told.contains("column `path`, which is to be `video_path`, is missing"));
+        }
+    }
+    let results = folder.path().join("results.jsonl");
+    let row = json!({"video_id": "v", "video_oss_url": "clips/a.mp4", "info": {"vfx_filter": {}}, "result_info": {}});
+    fs::write(&results, format!("{row}\n")).unwrap();
+    let pairs = columns(&["video_path=video_oss_url"]);
+    let mut source = source(&[("uri", text(&results)), pairs]).unwrap();
+    let again = source.next_row().unwrap().unwrap();
+    assert!(again.problem.is_none());
+    assert_eq!(again.row.text("video_path"), Some("clips/a.mp4"));
+}
+
+#[test]
+fn a_result_never_takes_the_place_of_what_the_job_reads_or_of_another_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let row = "{\"video_path\": \"a\"}\n";
+    fs::write(path("same.jsonl"), row).unwrap();
+    std::os::unix::fs::symlink(path("same.jsonl"), path("link.jsonl")).unwrap();
+    let stores = BTreeMap::from([(
+        "s".to_owned(),
+        Store {
+            settings: json!({"type": "fs", "root": folder.path()}),
+        },
+    )]);
+    let wrote = |input: &Path, outputs: &[&Path]| {
+        let depot = Depot::default();
+        let input = source_params(&[("uri", text(input))]);
+        let scratch = Path::new("/");
+        build_of_job(&READ_TABLE, &input, &stores, scratch, &depot).unwrap();
+        let mut told = Vec::new();
+        for output in outputs {
+            let params = sink_params(output);
+            let built = build_of_job(&WRITE_TABLE, &params, &stores, scratch, &depot);
+            told.push(built.err().map(|error| error.message));
+        }
+        told.pop().unwrap()
+    };
+    let same = path("same.jsonl");
+    let roundabout = folder.path().join("./same.jsonl");
+    for (input, output) in [
+        (&*same, &*same),
+        (&same, &roundabout),
+        (&same, &path("link.jsonl")),
+        (folder.path(), &same),
+        (&path("*.jsonl"), &same),
+        (Path::new("store://s/same.jsonl"), &same),
+        (&same, Path::new("store://s/same.jsonl")),
+    ] {
+        let told = wrote(input, &[output]).unwrap_or_default();
+        assert!(
+            told.contains("stage `stage` reads it") && told.contains("another `uri`"),
+            "{input:?} {output:?}: {told:?}"
+        );
+    }
+    let new = path("new/o.jsonl");
+    assert_eq!(wrote(&same, &[&new]), None);
+    let told = wrote(&same, &[&new, &path("./new/o.jsonl")]).unwrap();
+    assert!(told.contains("writes it too"), "{told}");
+    assert_eq!(wrote(&same, &[Path::new("-"), Path::new("-")]), None);
+    assert_eq!(fs::read_to_string(&same).unwrap(), row);
+}
+
+#[test]
 fn a_sink_that_is_dropped_leaves_the_old_table() {
     let folder = tempfile::tempdir().unwrap();
     let table = folder.path().join("rows.jsonl");
@@ -401,9 +565,12 @@ fn a_sink_that_is_dropped_leaves_the_old_table() {
 
 #[test]
 fn what_the_file_says_wrong_is_found_before_anything_is_touched() {
-    let uri = |uri: &str| params(&[("uri", text(uri)), ("also", ParamValue::List(Vec::new()))]);
+    let uri = |uri: &str| source_params(&[("uri", text(uri))]);
     assert!(findings(&READ_TABLE, &uri("no/such/folder"), &[]).is_empty());
     assert!(findings(&READ_TABLE, &uri("ftp://b/t"), &[])[0].contains("not supported"));
+    let columns = ("columns", ParamValue::List(vec![text("video_pth=path")]));
+    let wrong = source_params(&[("uri", text("clips")), columns]);
+    assert!(findings(&READ_TABLE, &wrong, &[])[0].contains("did you mean `video_path`?"));
     assert!(findings(&WRITE_TABLE, &uri("-"), &[]).is_empty());
     assert!(findings(&WRITE_TABLE, &uri("new/rows.jsonl"), &[]).is_empty());
     assert!(findings(&WRITE_TABLE, &uri("rows.parquet"), &[]).is_empty());

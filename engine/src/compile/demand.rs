@@ -2,7 +2,7 @@
 //!
 //! Before: stages that are left out are marked. After: each stage that is left and sound holds what it asks of its inputs
 //! (`demand`) and what its consumers ask of it (`wishes`, in the order of the file). A stage behind which something is
-//! unsound is not asked: what would reach it is not known.
+//! unsound, or nothing at all, is not asked: what would reach it is not known.
 
 use crate::operator::Wish;
 use crate::pipeline::Code;
@@ -18,7 +18,9 @@ pub(super) fn demand(draft: &mut Draft<'_>) {
             .consumers(index)
             .filter(|consumer| draft.stages[*consumer].off.is_none())
             .collect();
-        if !consumers.iter().all(|consumer| is_settled[*consumer]) {
+        // That nothing takes from it has been told: it is a dead end, or who would take from it misspelt it.
+        let is_open = consumers.is_empty() && !draft.stages[index].is_sink();
+        if is_open || !consumers.iter().all(|consumer| is_settled[*consumer]) {
             continue;
         }
         let wishes: Vec<Wish> = consumers

@@ -1,11 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::operator::{Model, Models, ParamType, ParamValue, Params, Store, Stores};
+use crate::operator::{Model, Models, ParamType, ParamValue, Store, Stores};
 use crate::pipeline::{Diagnostic, Entry, Key, Location, Node};
 use crate::plan::{LogicalGraph, LogicalInput, LogicalStage, Plan};
 
 use super::nearest::suggestion;
 use super::stage::StageDraft;
+use super::typed::Values;
 use super::{Options, Source};
 
 /// What the passes work on: the pipeline as far as it is understood.
@@ -19,8 +20,7 @@ pub(super) struct Draft<'a> {
     pub secrets: Vec<(String, String)>,
     pub models: BTreeMap<String, Named<Model>>,
     pub stores: BTreeMap<String, Named<Store>>,
-    /// `limits`, if they are sound.
-    pub limits: Option<Params>,
+    pub limits: Values,
     /// Whether stages share work unless they say otherwise.
     pub share: bool,
     /// The stages, in the order of the file.
@@ -70,7 +70,7 @@ impl<'a> Draft<'a> {
             secrets: Vec::new(),
             models: BTreeMap::new(),
             stores: BTreeMap::new(),
-            limits: None,
+            limits: Values::default(),
             share: true,
             stages: Vec::new(),
             plan: None,
@@ -113,12 +113,25 @@ impl<'a> Draft<'a> {
             })
     }
 
+    /// The id of a stage.
+    pub fn id(&self, index: usize) -> String {
+        self.stages[index].key.text.clone()
+    }
+
     /// The stages that take from this one, in the order of the file.
     pub fn consumers(&self, index: usize) -> impl Iterator<Item = usize> + '_ {
         (0..self.stages.len()).filter(move |consumer| {
             let inputs = &self.stages[*consumer].inputs;
             inputs.iter().any(|input| input.stage == Some(index))
         })
+    }
+
+    /// The stages that are on of those that this one takes from, in port order.
+    pub fn inputs_on(&self, index: usize) -> impl Iterator<Item = usize> + '_ {
+        let inputs = self.stages[index].inputs.iter();
+        inputs
+            .filter_map(|input| input.stage)
+            .filter(|from| self.stages[*from].off.is_none())
     }
 
     /// Stages that are not switched off, inputs before consumers, otherwise in the order of the file. Stages of a cycle,

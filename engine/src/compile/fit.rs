@@ -14,9 +14,7 @@ use super::draft::Draft;
 pub(super) fn fit(draft: &mut Draft<'_>) {
     let Some(plan) = &draft.plan else { return };
     let stages: Vec<(&Stage, u64)> = plan
-        .order
-        .iter()
-        .map(|index| &plan.graph[*index])
+        .stages()
         .map(|stage| (stage, item_bytes(plan, stage)))
         .filter(|(_, bytes)| *bytes > 0)
         .collect();

@@ -8,6 +8,7 @@
 //! Nothing here touches the environment by itself: variables, the machine's size and the checks of models and stores are
 //! given by the caller, so the same input compiles to the same output anywhere.
 
+mod assemble;
 mod check;
 mod demand;
 mod draft;

@@ -1,5 +1,10 @@
 use strsim::damerau_levenshtein;
 
+/// Most names that a message lists.
+pub(super) const MANY: usize = 12;
+/// How many it lists where there are more.
+pub(super) const SOME: usize = 10;
+
 /// The known name that a misspelt one is most likely meant to be: at most a third of its letters differ, and never more
 /// than three. Of equally near names the first one.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
@@ -33,11 +38,11 @@ pub(super) fn suggestion<'a>(
     let all: Vec<&str> = known.into_iter().collect();
     match all.len() {
         0 => None,
-        1..=12 => Some(format!("known: {}", all.join(", "))),
+        1..=MANY => Some(format!("known: {}", all.join(", "))),
         _ => Some(format!(
             "known: {} and {} more",
-            all[..10].join(", "),
-            all.len() - 10
+            all[..SOME].join(", "),
+            all.len() - SOME
         )),
     }
 }

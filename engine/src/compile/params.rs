@@ -6,9 +6,9 @@ use crate::operator::{ParamType, ParamValue};
 use crate::pipeline::format::PARAM_TYPES;
 use crate::pipeline::{Code, Content, Diagnostic, Entry, Key, Node, Scalar, ScalarValue, quoted};
 
-use super::nearest::suggestion;
+use super::nearest::{nearest, suggestion};
 use super::substitute::Filler;
-use super::typed::read_value;
+use super::typed::{one_of, read_value};
 
 /// The type of a param.
 pub(super) enum Declared {
@@ -49,8 +49,15 @@ impl Declared {
         if let Declared::Choice(words) = self
             && !words.contains(&scalar.text)
         {
-            let message = format!("expected one of {}, got {}", words.join(", "), node.shown());
-            return Err(Misfit(message, None));
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let near = match scalar.secret {
+                true => None,
+                false => nearest(&scalar.text, words.iter().copied()),
+            };
+            let help = near.map(|word| format!("did you mean `{word}`?"));
+            let allowed = one_of(&words, near.is_some());
+            let message = format!("expected {allowed}, got {}", node.shown());
+            return Err(Misfit(message, help));
         }
         let value = match value {
             ParamValue::Bool(value) => ScalarValue::Bool(value),
@@ -182,9 +189,12 @@ impl Filler<'_> {
 
     /// Takes the values of the command line.
     pub fn set(&mut self, sets: &[(String, String)]) {
+        let mut meant = Vec::new();
         for (name, text) in sets {
             let path = format!("--set {name}");
             let Some(param) = self.params.get_mut(name) else {
+                let near = nearest(name, self.params.keys().map(String::as_str));
+                meant.extend(near.map(str::to_owned));
                 let message = format!("the pipeline has no param {}", quoted(name));
                 let help = suggestion(name, self.params.keys().map(String::as_str));
                 let found = Diagnostic::error(Code::UnknownSet, path, None, message);
@@ -205,6 +215,13 @@ impl Filler<'_> {
                     let found = Diagnostic::error(Code::BadSet, path, None, message);
                     self.problems.push(found.with_help(help));
                 }
+            }
+        }
+        // A param that is only misspelt was reported as that.
+        for name in meant {
+            let param = self.params.get_mut(&name);
+            if let Some(param) = param.filter(|param| param.value.is_none()) {
+                param.is_broken = true;
             }
         }
     }

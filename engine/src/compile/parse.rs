@@ -127,10 +127,7 @@ fn stage(draft: &mut Draft<'_>, entry: Entry) -> StageDraft {
                     }
                     _ => None,
                 };
-                match mapping_or(draft, &path, value, help) {
-                    Some(retry) => stage.retry = retry,
-                    None => stage.retry_is_sound = false,
-                }
+                stage.retry = mapping_or(draft, &path, value, help).unwrap_or_default();
             }
             name if format::STAGE_SETTINGS.iter().any(|spec| spec.name == name) => {
                 stage.settings.push(Entry { key, value });

@@ -7,18 +7,15 @@
 //! of device stages that are placed on the CPU, so stages never fight for cores; `threads` inside one call are taken out
 //! of the stage's width.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use petgraph::graph::DiGraph;
-
 use crate::operator::units::format_duration;
-use crate::operator::{Cost, Executor, OperatorSpec, Params, Placement};
+use crate::operator::{Executor, OperatorSpec, Params, Placement};
 use crate::pipeline::{Code, Diagnostic, Location, quoted};
-use crate::plan::{Limits, Part, Plan, Retry, Stage, StageIndex, Tap, Threads};
+use crate::plan::{Limits, Retry, Threads};
 
-use super::draft::{Draft, Resources};
-use super::share::renames;
+use super::assemble::assemble;
+use super::draft::Draft;
 use super::stage::StageDraft;
 
 /// Items that a stage waiting for disks and networks works on at once, if neither file nor operator says.
@@ -28,25 +25,28 @@ const DISK_BYTES: u64 = 180_000_000_000;
 /// Smallest bound of memory or disk that is not a slip of the pen.
 const MIN_BYTES: u64 = 1_000_000;
 
-pub(super) fn place(draft: &mut Draft<'_>) {
-    let processes = draft.options.processes.max(1);
-    let bounds = bounds(draft, processes);
-    let mut placed = Vec::new();
-    for index in 0..draft.stages.len() {
-        placed.push(
-            bounds
-                .as_ref()
-                .and_then(|(limits, threads)| stage(draft, index, limits, threads)),
-        );
-    }
-    let Some((limits, threads)) = bounds.filter(|_| !draft.has_errors()) else {
-        return;
-    };
-    draft.plan = plan(draft, limits, threads, placed);
+/// How a stage runs.
+pub(super) struct Placed {
+    pub placement: Placement,
+    pub retry: Retry,
+    /// Longest time one attempt may take.
+    pub timeout: Duration,
 }
 
-fn bounds(draft: &mut Draft<'_>, processes: usize) -> Option<(Limits, Threads)> {
-    let values = draft.limits.take()?;
+pub(super) fn place(draft: &mut Draft<'_>) {
+    let processes = draft.options.processes.max(1);
+    let (limits, threads) = bounds(draft, processes);
+    let mut placed = Vec::new();
+    for index in 0..draft.stages.len() {
+        placed.push(stage(draft, index, &limits, &threads));
+    }
+    if !draft.has_errors() {
+        draft.plan = assemble(draft, limits, threads, placed);
+    }
+}
+
+fn bounds(draft: &mut Draft<'_>, processes: usize) -> (Limits, Threads) {
+    let values = draft.limits.params.clone();
     let machine = &draft.options.machine;
     let cores = (machine.cores / processes).max(1);
     let memory = machine.memory_bytes / 4 / processes as u64;
@@ -92,7 +92,7 @@ fn bounds(draft: &mut Draft<'_>, processes: usize) -> Option<(Limits, Threads)> 
             "expected more than 0s: every item would fail".to_string(),
         );
     }
-    Some((limits, threads))
+    (limits, threads)
 }
 
 /// A whole number of something, once its range is checked.
@@ -108,13 +108,12 @@ fn stage(
     index: usize,
     limits: &Limits,
     threads: &Threads,
-) -> Option<(Placement, Retry, Duration)> {
+) -> Option<Placed> {
     let stage = &draft.stages[index];
-    let (spec, values, retry) = (
-        stage.spec?,
-        stage.setting_values.as_ref()?,
-        stage.retry_values.as_ref()?,
-    );
+    let spec = stage.spec?;
+    let (values, retry) = (&stage.setting_values.params, &stage.retry_values.params);
+    // A warning weighs one number against another: it says nothing where one of them is only a default.
+    let warns = draft.limits.are_sound && stage.setting_values.are_sound;
     let mut found = inapplicable(stage, spec);
     let (device, problem) = device(draft, stage, spec, values);
     found.extend(problem);
@@ -129,7 +128,7 @@ fn stage(
             found.push(Diagnostic::error(Code::BadLimit, path, at, message));
         }
     }
-    if let Some(timeout) = timeout.filter(|timeout| *timeout > limits.item_timeout) {
+    if let Some(timeout) = timeout.filter(|timeout| warns && *timeout > limits.item_timeout) {
         let message = format!(
             "{} is longer than an item may live, {}",
             format_duration(timeout),
@@ -142,7 +141,7 @@ fn stage(
     let (concurrency, inner) = width(spec, values, device.as_deref(), threads);
     let is_on_cpu = spec.executor != Executor::Io && device.as_deref().is_none_or(|d| d == "cpu");
     let asks_for_threads = values.opt_int("threads").is_some();
-    if is_on_cpu && asks_for_threads && concurrency.saturating_mul(inner) > threads.cpu {
+    if warns && is_on_cpu && asks_for_threads && concurrency.saturating_mul(inner) > threads.cpu {
         let message = format!(
             "{concurrency} at once with {inner} threads each, but the process has {} cpu threads",
             threads.cpu
@@ -165,7 +164,11 @@ fn stage(
     let timeout = timeout
         .unwrap_or(limits.item_timeout)
         .min(limits.item_timeout);
-    Some((placement, retry, timeout))
+    Some(Placed {
+        placement,
+        retry,
+        timeout,
+    })
 }
 
 /// Settings that mean nothing for this operator.
@@ -251,133 +254,4 @@ fn setting_place(stage: &StageDraft, key: &str) -> (String, Location) {
     let entry = stage.settings.iter().find(|entry| entry.key.text == key);
     let at = entry.map_or(stage.key.location, |entry| entry.value.location);
     (stage.path(key), at)
-}
-
-/// The plan of a draft without errors.
-fn plan(
-    draft: &Draft<'_>,
-    limits: Limits,
-    threads: Threads,
-    mut placed: Vec<Option<(Placement, Retry, Duration)>>,
-) -> Option<Plan> {
-    let mut graph: DiGraph<Stage, usize> = DiGraph::new();
-    let mut nodes: Vec<Option<StageIndex>> = vec![None; draft.stages.len()];
-    let mut order = Vec::new();
-    let resources = draft.used_resources();
-    for index in draft.order() {
-        let stage = &draft.stages[index];
-        if stage.seat.node != index {
-            continue;
-        }
-        let (placement, retry, timeout) = placed[index].take()?;
-        let (mut inputs, mut taps) = (Vec::new(), BTreeMap::new());
-        let on = |from: &usize| draft.stages[*from].off.is_none();
-        let inputs_on = stage.inputs.iter().filter_map(|input| input.stage);
-        for from in inputs_on.filter(on) {
-            let Some(node) = nodes[draft.stages[from].seat.node] else {
-                continue;
-            };
-            if let Some(tap) = tap(draft, from) {
-                taps.insert(inputs.len(), tap);
-            }
-            inputs.push(node);
-        }
-        let parts = parts(draft, index, &resources)?;
-        let node = graph.add_node(Stage {
-            id: stage.key.text.clone(),
-            spec: stage.spec?,
-            params: stage.params.clone()?,
-            inputs: inputs.clone(),
-            input_kinds: stage.input_kinds.clone()?,
-            output: stage.output,
-            placement,
-            retry,
-            timeout,
-            demand: stage.demand.clone(),
-            wishes: stage.wishes.clone(),
-            aliases: ids(draft, &stage.aliases),
-            cost: cost(stage, &resources, &parts),
-            parts,
-            taps,
-            common: stage.common.clone(),
-        });
-        for (port, input) in inputs.into_iter().enumerate() {
-            graph.add_edge(input, node, port);
-        }
-        nodes[index] = Some(node);
-        order.push(node);
-    }
-    Some(Plan {
-        name: draft.file.name.as_ref()?.text()?.to_string(),
-        graph,
-        order,
-        written_from: written_from(draft),
-        limits,
-        processes: draft.options.processes.max(1),
-        workers: draft.options.workers.max(1),
-        threads,
-        models: resources.models,
-        stores: resources.stores,
-    })
-}
-
-/// What each stage that is on takes from, as written.
-fn written_from(draft: &Draft<'_>) -> BTreeMap<String, Vec<String>> {
-    let on = |stage: &usize| draft.stages[*stage].off.is_none();
-    let all = draft.order().into_iter().map(|index| {
-        let stage = &draft.stages[index];
-        let inputs = stage.inputs.iter().filter_map(|input| input.stage);
-        let inputs: Vec<usize> = inputs.filter(on).collect();
-        (stage.key.text.clone(), ids(draft, &inputs))
-    });
-    all.collect()
-}
-
-fn ids(draft: &Draft<'_>, stages: &[usize]) -> Vec<String> {
-    let ids = stages
-        .iter()
-        .map(|stage| draft.stages[*stage].key.text.clone());
-    ids.collect()
-}
-
-/// The stages that a node answers for, if they differ; nothing if they do not.
-fn parts(draft: &Draft<'_>, node: usize, resources: &Resources) -> Option<Vec<Part>> {
-    let parts = &draft.stages[node].parts;
-    if parts.len() < 2 {
-        return Some(Vec::new());
-    }
-    let part = |index: &usize| {
-        let stage = &draft.stages[*index];
-        Some(Part {
-            id: stage.key.text.clone(),
-            params: stage.params.clone()?,
-            wishes: stage.wishes.clone(),
-            aliases: ids(draft, &stage.aliases),
-            cost: cost(stage, resources, &[]),
-        })
-    };
-    parts.iter().map(part).collect()
-}
-
-/// What a stage costs, or what its parts cost if they have the common work done once.
-fn cost(stage: &StageDraft, resources: &Resources, parts: &[Part]) -> Option<Cost> {
-    let hook = stage.spec?.planner.cost?;
-    let mut cost = hook(&stage.setting(resources)?)?;
-    for other in parts.iter().skip(1).filter_map(|part| part.cost) {
-        cost.flop += other.flop.saturating_sub(other.common_flop);
-        cost.weight_bytes += other.weight_bytes.saturating_sub(other.common_weight_bytes);
-    }
-    Some(cost)
-}
-
-/// How a stage is taken from whose work another one does, or whose node has parts.
-fn tap(draft: &Draft<'_>, from: usize) -> Option<Tap> {
-    let stage = &draft.stages[from];
-    let node = &draft.stages[stage.seat.node];
-    let part = (node.parts.len() > 1).then_some(stage.seat.part);
-    (part.is_some() || stage.seat.node != from).then(|| Tap {
-        id: stage.key.text.clone(),
-        part,
-        renames: renames(draft, from),
-    })
 }

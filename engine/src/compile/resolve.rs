@@ -6,9 +6,12 @@
 
 use crate::operator::{ParamSpec, ParamType, ParamValue, Store};
 use crate::pipeline::format;
-use crate::pipeline::{Code, Content, Diagnostic, Location, Node, ScalarValue, join, quoted};
+use crate::pipeline::{
+    Code, Content, Diagnostic, Entry, Location, Node, ScalarValue, join, quoted,
+};
 
 use super::draft::{Draft, Named, store_in};
+use super::nearest::nearest;
 use super::typed::{read_params, read_sound_params, read_value};
 
 pub(super) fn resolve(draft: &mut Draft<'_>) {
@@ -79,7 +82,8 @@ fn stores(draft: &mut Draft<'_>) {
         let mut store = None;
         let problem = match &entry.value.content {
             _ if entry.value.is_broken() => None,
-            Content::Map(keys) if keys.iter().any(|key| key.key.text == "type") => {
+            Content::Map(keys) => {
+                let has_type = keys.iter().any(|key| key.key.text == "type");
                 let settings = entry.value.to_json();
                 let from_environment: Vec<&str> = keys
                     .iter()
@@ -87,9 +91,14 @@ fn stores(draft: &mut Draft<'_>) {
                     .map(|key| key.key.text.as_str())
                     .collect();
                 match (draft.options.registry.checks.store)(&settings, &from_environment) {
-                    Ok(()) => {
+                    Ok(()) if has_type => {
                         store = Some(Store { settings });
                         None
+                    }
+                    Ok(()) => Some(without_type(&path, at, keys, "no `type` is given")),
+                    Err(problem) if !has_type && !problem.is_secret => {
+                        let message = draft.redact(&problem.message);
+                        Some(without_type(&path, at, keys, &message))
                     }
                     Err(problem) => {
                         let message = draft.redact(&problem.message);
@@ -106,15 +115,6 @@ fn stores(draft: &mut Draft<'_>) {
                     }
                 }
             }
-            Content::Map(_) => {
-                let message = "no `type` is given";
-                Some(Diagnostic::error(
-                    Code::MissingKey,
-                    join(&path, "type"),
-                    at,
-                    message,
-                ))
-            }
             _ => {
                 let message = format!(
                     "expected a mapping with a `type`, got {}",
@@ -128,6 +128,23 @@ fn stores(draft: &mut Draft<'_>) {
         draft
             .stores
             .insert(entry.key.text, Named { at, value: store });
+    }
+}
+
+/// A store whose type is not given, as `message` says, or only misspelt.
+fn without_type(path: &str, at: Location, keys: &[Entry], message: &str) -> Diagnostic {
+    let misspelt = keys.iter().map(|entry| &entry.key);
+    let misspelt = misspelt
+        .filter(|key| nearest(&key.text, ["type"]).is_some())
+        .min_by_key(|key| key.location);
+    match misspelt {
+        None => Diagnostic::error(Code::MissingKey, join(path, "type"), at, message),
+        Some(key) => {
+            let message = format!("unknown key {}; {message}", quoted(&key.text));
+            let path = join(path, &key.text);
+            Diagnostic::error(Code::UnknownKey, path, key.location, message)
+                .with_help("did you mean `type`?".to_string())
+        }
     }
 }
 
@@ -260,7 +277,7 @@ fn settings(draft: &mut Draft<'_>, index: usize) {
     stage.settings = settings;
     stage.retry = retry;
     stage.setting_values = setting_values;
-    stage.retry_values = retry_values.filter(|_| stage.retry_is_sound);
+    stage.retry_values = retry_values;
     stage.switched_on = switched_on;
 }
 

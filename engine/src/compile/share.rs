@@ -3,8 +3,8 @@
 //! Before: demands are settled. After: each stage that is on has a *seat*: the node that does its work and, if the node
 //! answers for several different stages, which part of the answer is its own.
 //!
-//! * Stages that are *equal* (operator, parameters, settings, demand, and inputs, seat for seat) have one seat: the first in the
-//!   plan's order does the work, the others are its aliases.
+//! * Stages that are *equal* (operator, parameters, settings, demand, and inputs, seat for seat) have one seat; the first in the
+//!   plan's order stands for all of them.
 //! * Stages that differ, but whose operator says that they have *work in common* ([`Common`]), take parts of one node, if
 //!   they have the same inputs, settings and demand.
 //!
@@ -27,10 +27,12 @@ pub(super) fn share(draft: &mut Draft<'_>) {
     }
     let order = draft.order();
     for index in &order {
-        draft.stages[*index].seat = Seat {
+        let stage = &mut draft.stages[*index];
+        stage.seat = Seat {
             node: *index,
             part: 0,
         };
+        stage.parts = vec![vec![*index]];
     }
     identities(draft, &order);
     let mut nodes: Vec<usize> = Vec::new();
@@ -39,26 +41,24 @@ pub(super) fn share(draft: &mut Draft<'_>) {
             continue;
         }
         match nodes.iter().find_map(|node| seat(draft, *node, index)) {
-            Some((seat, is_new)) => {
-                let node = &mut draft.stages[seat.node];
-                if is_new {
-                    node.parts.push(index);
-                }
-                let head = node.parts.get(seat.part).copied().unwrap_or(seat.node);
-                draft.stages[index].seat = seat;
-                if !is_new {
-                    let wishes = draft.stages[index].wishes.clone();
-                    let head = &mut draft.stages[head];
-                    head.aliases.push(index);
-                    head.wishes.extend(wishes);
-                }
-            }
-            None => {
-                draft.stages[index].parts = vec![index];
-                nodes.push(index);
-            }
+            Some(seat) => sit(draft, seat, index),
+            None => nodes.push(index),
         }
     }
+}
+
+/// Gives a stage this seat.
+fn sit(draft: &mut Draft<'_>, seat: Seat, index: usize) {
+    draft.stages[index].seat = seat;
+    let parts = &mut draft.stages[seat.node].parts;
+    let Some(equal) = parts.get_mut(seat.part) else {
+        parts.push(vec![index]);
+        return;
+    };
+    let first = equal[0];
+    equal.push(index);
+    let wishes = draft.stages[index].wishes.clone();
+    draft.stages[first].wishes.extend(wishes);
 }
 
 /// Asks operators what their stages have in common with others.
@@ -84,15 +84,14 @@ fn identities(draft: &mut Draft<'_>, order: &[usize]) {
 
 fn is_shared(draft: &Draft<'_>, index: usize) -> bool {
     let stage = &draft.stages[index];
-    let values = stage.setting_values.as_ref();
-    let own = values.and_then(|values| values.opt_bool("share"));
+    let own = stage.setting_values.params.opt_bool("share");
     let mut others = draft.stages.iter();
     let is_split = stage.rest_of.is_some() || others.any(|other| other.rest_of == Some(index));
     own.unwrap_or(draft.share) && !stage.is_source() && !stage.is_sink() && !is_split
 }
 
-/// The seat that a stage can take in a node, and whether it is a new part of it.
-fn seat(draft: &Draft<'_>, node: usize, index: usize) -> Option<(Seat, bool)> {
+/// The seat that a stage can take in a node: beside equal ones, or as a new part behind all others.
+fn seat(draft: &Draft<'_>, node: usize, index: usize) -> Option<Seat> {
     let (first, stage) = (&draft.stages[node], &draft.stages[index]);
     let is_alike = first.spec.map(|spec| spec.name) == stage.spec.map(|spec| spec.name)
         && first.setting_values == stage.setting_values
@@ -104,15 +103,16 @@ fn seat(draft: &Draft<'_>, node: usize, index: usize) -> Option<(Seat, bool)> {
         return None;
     }
     let serves_each = stage.spec.is_some_and(|spec| spec.planner.serves_each);
-    let equal = first.parts.iter().position(|part| {
-        let part = &draft.stages[*part];
-        part.params == stage.params && (serves_each || is_asked_alike(part, stage))
+    let equal = first.parts.iter().position(|equal| {
+        let other = &draft.stages[equal[0]];
+        other.params == stage.params && (serves_each || is_asked_alike(other, stage))
     });
-    if let Some(part) = equal {
-        return Some((Seat { node, part }, false));
-    }
-    let part = first.parts.len();
-    (stage.common.is_some() && first.common == stage.common).then_some((Seat { node, part }, true))
+    let new = first.parts.len();
+    let new = (stage.common.is_some() && first.common == stage.common).then_some(new);
+    Some(Seat {
+        node,
+        part: equal.or(new)?,
+    })
 }
 
 /// Whether two stages are asked for the same things, by whomever.
@@ -127,10 +127,8 @@ fn is_asked_alike(one: &StageDraft, other: &StageDraft) -> bool {
 fn has_same_inputs(draft: &Draft<'_>, one: usize, other: usize) -> bool {
     let gathers = draft.stages[one].spec.is_some_and(|spec| spec.is_gather());
     let seats = |index: usize| -> Vec<(Seat, Option<usize>)> {
-        let inputs = draft.stages[index].inputs.iter();
-        let inputs = inputs.filter_map(|input| input.stage);
-        inputs
-            .filter(|input| draft.stages[*input].off.is_none())
+        draft
+            .inputs_on(index)
             .map(|input| (draft.stages[input].seat, gathers.then_some(input)))
             .collect()
     };

@@ -2,6 +2,7 @@ use crate::operator::{OperatorSpec, Params, PortKind, Setting, Wish};
 use crate::pipeline::{Entry, Key, Location, Node};
 
 use super::draft::Resources;
+use super::typed::Values;
 
 /// One stage, as far as it is understood.
 pub(super) struct StageDraft {
@@ -17,14 +18,12 @@ pub(super) struct StageDraft {
     /// Whether `from` was written soundly; if not, nothing can be said of what it takes.
     pub from_is_sound: bool,
     pub with_is_sound: bool,
-    pub retry_is_sound: bool,
     // Understood (resolve).
     pub spec: Option<&'static OperatorSpec>,
     /// Its parameters, if all of them are sound.
     pub params: Option<Params>,
-    /// Its settings, if all of them are sound.
-    pub setting_values: Option<Params>,
-    pub retry_values: Option<Params>,
+    pub setting_values: Values,
+    pub retry_values: Values,
     pub switched_on: bool,
     /// What it takes from (shape).
     pub inputs: Vec<InputDraft>,
@@ -39,10 +38,9 @@ pub(super) struct StageDraft {
     pub wishes: Vec<Wish>,
     // Who does its work (share).
     pub seat: Seat,
-    /// Of a node: the different stages that it answers for, itself first. Empty if it is kept to itself.
-    pub parts: Vec<usize>,
-    /// Of a part: the stages that are equal to it.
-    pub aliases: Vec<usize>,
+    /// Of a node: for each part of its answer, the stages whose answer that is. They are equal; its own part comes first, and
+    /// in each part the stage that stands for the others.
+    pub parts: Vec<Vec<usize>>,
     /// What it has in common with others.
     pub common: Option<serde_json::Value>,
     /// The stage whose work it ends (split); it does not stand in the file.
@@ -79,11 +77,10 @@ impl StageDraft {
             retry: Vec::new(),
             from_is_sound: true,
             with_is_sound: true,
-            retry_is_sound: true,
             spec: None,
             params: None,
-            setting_values: None,
-            retry_values: None,
+            setting_values: Values::default(),
+            retry_values: Values::default(),
             switched_on: true,
             inputs: Vec::new(),
             input_kinds: None,
@@ -93,7 +90,6 @@ impl StageDraft {
             wishes: Vec::new(),
             seat: Seat::default(),
             parts: Vec::new(),
-            aliases: Vec::new(),
             common: None,
             rest_of: None,
         }

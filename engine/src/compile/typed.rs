@@ -1,13 +1,13 @@
 //! Reading values as the type that their place asks for.
 
-use crate::operator::units::{parse_bytes, parse_duration};
+use crate::operator::units::{meant_bytes, meant_duration, parse_bytes, parse_duration};
 use crate::operator::{Fallback, ParamSpec, ParamType, ParamValue, Params};
 use crate::pipeline::{
     Code, Content, Diagnostic, Entry, Location, Node, Scalar, ScalarValue, join, quoted, read,
 };
 
 use super::draft::Draft;
-use super::nearest::nearest;
+use super::nearest::{MANY, SOME, nearest};
 
 /// Reads a value. The problems are empty if it is broken and that was reported already.
 pub(super) fn read_value(
@@ -15,18 +15,76 @@ pub(super) fn read_value(
     node: &Node,
     path: &str,
 ) -> Result<ParamValue, Vec<Diagnostic>> {
+    let mut has_near = false;
     let (code, help) = match (&node.content, ty) {
         (Content::Broken, _) => return Err(Vec::new()),
         (Content::List(nodes), ParamType::List(inner)) => return read_list(inner, nodes, path),
         (Content::Scalar(scalar), _) => match read_scalar(ty, scalar) {
             Ok(value) => return Ok(value),
-            Err(misfit) => misfit,
+            Err((code, help)) => {
+                has_near = help.is_some();
+                let meant = || Some(format!("did you mean `{}`?", meant(ty, scalar)?));
+                (code, help.or_else(meant))
+            }
         },
         (Content::List(_) | Content::Map(_), _) => (Code::WrongType, None),
     };
-    let message = format!("expected {ty}, got {}", node.shown());
+    let message = format!("expected {}, got {}", allowed(ty, has_near), node.shown());
     let found = Diagnostic::error(code, path, node.location, message);
     Err(vec![found.with_help(help)])
+}
+
+/// What is allowed, as messages say it: of many words not all, and none if a near one is told beside it.
+fn allowed(ty: &ParamType, has_near: bool) -> String {
+    match ty {
+        ParamType::Choice(words) => one_of(words, has_near),
+        ParamType::List(inner) => format!("a list, each item {}", allowed(inner, has_near)),
+        ty => ty.to_string(),
+    }
+}
+
+/// `one of a, b`; of many words only the first, or only their count.
+pub(super) fn one_of(words: &[&str], has_near: bool) -> String {
+    match words.len() {
+        ..=MANY => format!("one of {}", words.join(", ")),
+        count if has_near => format!("one of {count} words"),
+        count => format!(
+            "one of {} and {} more",
+            words[..SOME].join(", "),
+            count - SOME
+        ),
+    }
+}
+
+/// Whether messages leave out some of the words that are allowed.
+fn has_many_words(ty: &ParamType) -> bool {
+    match ty {
+        ParamType::Choice(words) => words.len() > MANY,
+        ParamType::List(inner) => has_many_words(inner),
+        _ => false,
+    }
+}
+
+/// How a value would be written that is right but for its unit or its word.
+fn meant(ty: &ParamType, scalar: &Scalar) -> Option<String> {
+    let text = scalar.text.trim();
+    let meant = match *ty {
+        _ if scalar.secret => None,
+        ParamType::Bool => match text.to_lowercase().as_str() {
+            "true" | "yes" | "y" | "on" | "1" => Some("true".to_string()),
+            "false" | "no" | "n" | "off" | "0" => Some("false".to_string()),
+            _ => None,
+        },
+        ParamType::Float { min, max } if max <= 1.0 => {
+            let percent: f64 = text.strip_suffix('%')?.trim_end().parse().ok()?;
+            let share = percent / 100.0;
+            (min..=max).contains(&share).then(|| share.to_string())
+        }
+        ParamType::Duration => meant_duration(text),
+        ParamType::Bytes => meant_bytes(text),
+        _ => None,
+    };
+    meant.filter(|meant| meant != text)
 }
 
 fn read_list(inner: &ParamType, nodes: &[Node], path: &str) -> Result<ParamValue, Vec<Diagnostic>> {
@@ -140,8 +198,16 @@ fn read_scalar(ty: &ParamType, scalar: &Scalar) -> Result<ParamValue, Misfit> {
     }
 }
 
-/// Reads keys and values as these parameters and fills in defaults. `None` if anything about them is wrong, which is then
-/// reported. `owner` is what messages call the thing that has the parameters.
+/// Values that a pass can go on with, whatever is wrong with them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Values {
+    /// What is not sound has its default.
+    pub params: Params,
+    /// Whether all of them are.
+    pub are_sound: bool,
+}
+
+/// Reads keys and values as these parameters and fills in defaults, also for what is wrong, which is reported.
 pub(super) fn read_params(
     draft: &mut Draft<'_>,
     path: &str,
@@ -149,12 +215,20 @@ pub(super) fn read_params(
     owner: &str,
     specs: &'static [ParamSpec],
     entries: &[Entry],
-) -> Option<Params> {
-    let (params, is_sound) = read_sound_params(draft, path, at, owner, specs, entries);
-    is_sound.then_some(params)
+) -> Values {
+    let (mut params, are_sound) = read_sound_params(draft, path, at, owner, specs, entries);
+    for spec in specs.iter().filter(|_| !are_sound) {
+        if let (None, Fallback::Is(text)) = (params.get(spec.name), spec.fallback)
+            && let Some(value) = read_default(&spec.ty, text)
+        {
+            params.insert(spec.name, value);
+        }
+    }
+    Values { params, are_sound }
 }
 
-/// The same, with those parameters that are sound even if others are not, and whether all are.
+/// Reads keys and values as these parameters and fills in defaults. Gives those that are sound even if others are not, and
+/// whether all are; what is wrong is reported. `owner` is what messages call the thing that has the parameters.
 pub(super) fn read_sound_params(
     draft: &mut Draft<'_>,
     path: &str,
@@ -184,6 +258,15 @@ pub(super) fn read_sound_params(
         match read_value(&spec.ty, value, &path) {
             Ok(value) => params.insert(spec.name, value),
             Err(problems) => {
+                let problems = problems.into_iter().map(|problem| {
+                    let help = problem
+                        .help
+                        .iter()
+                        .cloned()
+                        .chain(all_words(owner, &spec.ty));
+                    let help: Vec<String> = help.collect();
+                    problem.with_help((!help.is_empty()).then(|| help.join(" ")))
+                });
                 draft.diagnostics.extend(problems);
                 is_sound = false;
             }
@@ -210,13 +293,26 @@ pub(super) fn read_sound_params(
             // A required parameter that is only misspelt was reported as that.
             Fallback::Required if meant.contains(&spec.name) => is_sound = false,
             Fallback::Required => {
-                let message = format!("{owner} needs {}, {}", quoted(spec.name), spec.ty);
-                draft.report(Diagnostic::error(Code::MissingParameter, path, at, message));
+                let allowed = allowed(&spec.ty, false);
+                let message = format!("{owner} needs {}, {allowed}", quoted(spec.name));
+                let found = Diagnostic::error(Code::MissingParameter, path, at, message);
+                draft.report(found.with_help(all_words(owner, &spec.ty)));
                 is_sound = false;
             }
         }
     }
     (params, is_sound)
+}
+
+/// Where all words are told that a parameter may be, if messages leave some out.
+fn all_words(owner: &str, ty: &ParamType) -> Option<String> {
+    // Settings of the format itself have few: the owner is an operator.
+    has_many_words(ty).then(|| {
+        format!(
+            "`clipsieve operators {}` lists them",
+            owner.trim_matches('`')
+        )
+    })
 }
 
 /// A default as its operator writes it: as in the file, but without the need for quotes.
@@ -300,6 +396,35 @@ mod tests {
             assert!(message.ends_with("(remove the quotes)"), "{message}");
         }
         assert!(!value(&FRAMES, "many").unwrap_err().contains("quotes"));
+    }
+
+    #[test]
+    fn what_is_meant_is_told_where_only_the_unit_or_the_word_is_wrong() {
+        const SHARE: ParamType = ParamType::Float { min: 0.0, max: 1.0 };
+        const DEGREES: ParamType = ParamType::Float {
+            min: 0.0,
+            max: 360.0,
+        };
+        for (ty, text, meant) in [
+            (&ParamType::Bytes, "10gb", Some("10GB")),
+            (&ParamType::Duration, "2sec", Some("2s")),
+            (&SHARE, "50%", Some("0.5")),
+            (&SHARE, "150%", None),
+            (&DEGREES, "50%", None),
+            (&ParamType::Bool, "yes", Some("true")),
+            (&ParamType::Bool, "Off", Some("false")),
+            (&ParamType::Bool, "maybe", None),
+            (&ParamType::Bytes, "lots", None),
+        ] {
+            let message = value(ty, text).unwrap_err();
+            match meant {
+                Some(meant) => assert!(
+                    message.ends_with(&format!("(did you mean `{meant}`?)")),
+                    "{message}"
+                ),
+                None => assert!(!message.contains("mean"), "{message}"),
+            }
+        }
     }
 
     #[test]

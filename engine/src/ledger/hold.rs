@@ -9,9 +9,12 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::journal::{LedgerError, io_error, wipe};
-use super::{Folder, Shelf};
+use super::error::io_error;
+use super::journal::wipe;
+use super::{LedgerError, Shelf};
+use crate::lock::lock;
 use crate::process::{self, Identity};
+use crate::random;
 
 const HOLDER: &str = "holder.json";
 /// How often a holder gives a sign of life.
@@ -48,7 +51,7 @@ impl fmt::Display for Holder {
 impl Holder {
     fn this() -> io::Result<Self> {
         Ok(Self {
-            token: process::random()?,
+            token: random::token()?,
             host: process::hostname(),
             process: Identity::this(),
             since: process::now(),
@@ -147,7 +150,7 @@ impl Hold {
             return;
         };
         let (stopped, wake) = &*self.stop;
-        *stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *lock(stopped) = true;
         wake.notify_all();
         // It panics only by a bug, and the hold ends.
         let _ = thread.join();
@@ -173,7 +176,7 @@ impl Drop for Hold {
 
 fn beat(shelf: &dyn Shelf, mut me: Holder, stop: &(Mutex<bool>, Condvar), lost: &AtomicBool) {
     let (stopped, wake) = stop;
-    let mut is_stopped = stopped.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut is_stopped = lock(stopped);
     loop {
         is_stopped = wake
             .wait_timeout(is_stopped, BEAT)
@@ -220,7 +223,7 @@ fn lives(shelf: &dyn Shelf, holder: &Holder, stale: Duration) -> io::Result<bool
 
 /// Takes the file of a dead holder away. Of several who try, one does it; a holder that came in between is put back.
 fn push_out(shelf: &dyn Shelf, dead: &Holder) -> io::Result<()> {
-    let aside = format!("holder-{}.json", process::random()?);
+    let aside = format!("holder-{}.json", random::token()?);
     if !shelf.rename(HOLDER, &aside)? {
         return Ok(());
     }
@@ -246,14 +249,10 @@ pub(super) fn read(shelf: &dyn Shelf) -> io::Result<Option<Holder>> {
     })
 }
 
-/// The ledger in this folder.
-pub fn folder(path: impl Into<std::path::PathBuf>) -> Arc<dyn Shelf> {
-    Arc::new(Folder::new(path))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::folder;
     use super::*;
 
     #[test]

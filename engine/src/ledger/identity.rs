@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::operator::Model;
 use crate::plan::Plan;
+use crate::random::hex;
 
 /// What rows depend on: the pipeline without everything that only changes its speed, and its models.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,8 +64,7 @@ impl Identity {
             ("pipeline".to_owned(), plan.name.clone()),
             ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         ]);
-        for index in &plan.order {
-            let stage = &plan.graph[*index];
+        for stage in plan.stages() {
             for (id, params) in stage.written() {
                 let path = |rest: &str| format!("stages.{id}.{rest}");
                 settings.insert(path("op"), stage.spec.name.to_owned());
@@ -200,13 +200,7 @@ fn hash(path: &Path) -> io::Result<String> {
     let mut piece = vec![0; 1 << 20];
     loop {
         match file.read(&mut piece)? {
-            0 => {
-                return Ok(hash
-                    .finalize()
-                    .iter()
-                    .map(|byte| format!("{byte:02x}"))
-                    .collect());
-            }
+            0 => return Ok(hex(hash.finalize())),
             read => hash.update(&piece[..read]),
         }
     }

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -6,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::error::io_error;
 use super::hold::{self, Hold};
-use super::{Difference, Identity, RowSet, Shelf};
-use crate::operator::Receipt;
-use crate::process;
+use super::{Difference, Identity, LedgerError, Record, Shelf, Standing};
+use crate::random;
 
 const ABOUT: &str = "run.json";
 const JOURNAL: &str = "journal.jsonl";
@@ -18,152 +17,6 @@ const FORM: u32 = 1;
 /// How long it may be since the holder was seen to be ours, when a record is written.
 const TRUST: Duration = Duration::from_secs(5);
 
-/// One line of the journal.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Record {
-    /// What the input is; written before the first row is read.
-    Input {
-        /// See [`Source::fingerprint`](crate::operator::Source::fingerprint).
-        fingerprint: Option<String>,
-    },
-    /// Somebody begins to work.
-    Attempt {
-        /// When, for people.
-        at: String,
-        /// With how many processes.
-        processes: usize,
-    },
-    /// Rows are published.
-    Part {
-        /// Its number.
-        number: u64,
-        /// Which rows.
-        rows: RowSet,
-        /// How many of them tell of a failure.
-        failed: u64,
-        /// What each sink needs to find them, in plan order.
-        receipts: Vec<Receipt>,
-    },
-    /// A process died.
-    Death {
-        /// How, for people.
-        how: String,
-        /// What it was working on.
-        working: Vec<Working>,
-    },
-    /// A row killed too many processes: it is not worked on again, its result row tells of it.
-    Verdict(Verdict),
-    /// The pipeline or a model is not as it was, and whoever runs it accepts that.
-    Accepted {
-        /// What is not as it was.
-        differences: Vec<Difference>,
-        /// What it is now.
-        identity: Identity,
-    },
-    /// The table is there.
-    Finished {
-        /// Where, one for each sink.
-        outputs: Vec<String>,
-    },
-}
-
-/// A stage that is working on a row.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Working {
-    /// The row's position in the input.
-    pub row: u64,
-    /// The stage's id.
-    pub stage: String,
-}
-
-/// Why a row is not worked on again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verdict {
-    /// The row's position in the input.
-    pub row: u64,
-    /// The stage in which it kills.
-    pub stage: String,
-    /// How, for people.
-    pub how: String,
-    /// How many processes it killed.
-    pub deaths: u32,
-}
-
-/// What the journal comes to.
-#[derive(Debug, Clone, Default)]
-pub struct Standing {
-    /// The rows that are published.
-    pub rows: RowSet,
-    /// How many of them tell of a failure.
-    pub failed: u64,
-    /// The receipts of all parts in order, each with one for each sink.
-    pub parts: Vec<Vec<Receipt>>,
-    /// How often somebody began to work.
-    pub attempts: u64,
-    /// At how many deaths a row was being worked on, and where at the last; of rows that are not published.
-    pub deaths: BTreeMap<u64, (u32, String)>,
-    /// Rows that are not to be worked on, and not published yet.
-    pub verdicts: BTreeMap<u64, Verdict>,
-    /// The input, once it is known.
-    pub input: Option<Option<String>>,
-    /// Where the table is, once it is there.
-    pub finished: Option<Vec<String>>,
-}
-
-impl Standing {
-    fn add(&mut self, record: Record) -> Result<(), String> {
-        match record {
-            Record::Input { fingerprint } => self.input = Some(fingerprint),
-            Record::Attempt { .. } => self.attempts += 1,
-            Record::Part {
-                number,
-                rows,
-                failed,
-                receipts,
-            } => {
-                if number != self.parts.len() as u64 {
-                    return Err(format!(
-                        "part {number} comes after {} others",
-                        self.parts.len()
-                    ));
-                }
-                if !self.rows.insert_all(&rows) {
-                    return Err(format!("part {number} holds rows that an earlier one has"));
-                }
-                for (start, end) in rows.ranges() {
-                    let row = |row: &u64| (start..end).contains(row);
-                    self.deaths.retain(|other, _| !row(other));
-                    self.verdicts.retain(|other, _| !row(other));
-                }
-                self.failed += failed;
-                self.parts.push(receipts);
-            }
-            Record::Death { working, .. } => {
-                let mut counted = None;
-                for Working { row, stage } in working {
-                    if self.rows.contains(row) {
-                        continue;
-                    }
-                    let (deaths, last) = self.deaths.entry(row).or_default();
-                    // Two stages at work on one row are one reason to suspect it.
-                    if counted != Some(row) {
-                        *deaths += 1;
-                    }
-                    counted = Some(row);
-                    *last = stage;
-                }
-            }
-            Record::Verdict(verdict) => {
-                self.verdicts.insert(verdict.row, verdict);
-            }
-            Record::Accepted { .. } => {}
-            Record::Finished { outputs } => self.finished = Some(outputs),
-        }
-        Ok(())
-    }
-}
-
 /// What `run.json` holds.
 #[derive(Serialize, Deserialize)]
 struct About {
@@ -171,97 +24,6 @@ struct About {
     run: String,
     identity: Identity,
 }
-
-/// What is wrong with a ledger.
-#[derive(Debug)]
-pub enum LedgerError {
-    /// It cannot be read or written.
-    Io {
-        /// Where it is.
-        place: String,
-        /// Why.
-        error: io::Error,
-    },
-    /// It says something that no run writes.
-    Damaged {
-        /// Where it is.
-        place: String,
-        /// What it says.
-        what: String,
-    },
-    /// Somebody else works on it.
-    Held {
-        /// Where it is.
-        place: String,
-        /// Who.
-        holder: Box<hold::Holder>,
-    },
-    /// It was ours and is not any more.
-    Lost {
-        /// Where it is.
-        place: String,
-    },
-    /// It is of a run over another pipeline or other models.
-    Changed {
-        /// Where it is.
-        place: String,
-        /// What is not as it was.
-        differences: Vec<Difference>,
-    },
-    /// It is of a run over another input.
-    OtherInput {
-        /// Where it is.
-        place: String,
-        /// What the input was and is.
-        difference: Box<Difference>,
-    },
-    /// The identity cannot be told.
-    Unreadable(String),
-}
-
-impl LedgerError {
-    /// Whether another attempt may end differently.
-    pub fn is_temporary(&self) -> bool {
-        matches!(self, LedgerError::Io { .. })
-    }
-}
-
-impl fmt::Display for LedgerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io { place, error } => write!(f, "the ledger {place} cannot be used: {error}"),
-            Self::Damaged { place, what } => write!(
-                f,
-                "the ledger {place} is damaged: {what}; start over with `--fresh`"
-            ),
-            Self::Held { place, holder } => write!(
-                f,
-                "the ledger {place} is held by {holder}; wait for that run, or end it"
-            ),
-            Self::Lost { place } => write!(
-                f,
-                "the ledger {place} was taken over by another run, since this one gave no sign of life; what it has committed stays"
-            ),
-            Self::Changed { place, differences } => {
-                write!(
-                    f,
-                    "an unfinished run is in the ledger {place}, of another pipeline or other models:"
-                )?;
-                for difference in differences {
-                    write!(f, "\n  {difference}")?;
-                }
-                f.write_str("\nundo the change, or go on with it (`--accept-changes`: rows that are done stay as they are), or start over (`--fresh`)")
-            }
-            Self::OtherInput { place, difference } => write!(
-                f,
-                "an unfinished run is in the ledger {place}, and its input has changed ({difference}); rows are known by their position in it, so undo the change or start over (`--fresh`)"
-            ),
-            Self::Unreadable(what) => f.write_str(what),
-        }
-    }
-}
-
-impl std::error::Error for LedgerError {}
 
 /// The ledger of a run, open.
 pub struct Ledger {
@@ -299,7 +61,7 @@ impl Ledger {
             let identity = identity(None).map_err(LedgerError::Unreadable)?;
             let about = About {
                 form: FORM,
-                run: process::random().map_err(|error| io_error(&*shelf, error))?,
+                run: random::token().map_err(|error| io_error(&*shelf, error))?,
                 identity,
             };
             let written = serde_json::to_vec_pretty(&about)
@@ -384,15 +146,15 @@ impl Ledger {
         let mut identity = about.identity;
         let mut length = 0;
         for (number, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
-            let whole = line.ends_with(b"\n");
+            let is_whole = line.ends_with(b"\n");
+            let is_last = length + line.len() == bytes.len();
             let record: Record = match serde_json::from_slice(line) {
-                Ok(record) if whole => record,
-                // A crash tore the last line: it was never answered for.
-                _ if length + line.len() == bytes.len() => break,
-                Ok(_) => break,
-                Err(error) => {
+                Ok(record) if is_whole => record,
+                Err(error) if !is_last => {
                     return Err(damaged(format!("{JOURNAL}, line {}: {error}", number + 1)));
                 }
+                // A crash tore the last line: it was never answered for.
+                _ => break,
             };
             if let Record::Accepted { identity: now, .. } = &record {
                 identity = now.clone();
@@ -494,13 +256,6 @@ impl Ledger {
     }
 }
 
-pub(super) fn io_error(shelf: &dyn Shelf, error: io::Error) -> LedgerError {
-    LedgerError::Io {
-        place: shelf.place(),
-        error,
-    }
-}
-
 /// Takes the records of a run away, for a new one. The holder stays.
 ///
 /// # Errors
@@ -514,12 +269,15 @@ pub(super) fn wipe(shelf: &dyn Shelf) -> Result<(), LedgerError> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::folder;
     use super::*;
 
     #[test]
     fn who_is_lent_a_ledger_can_tell_that_the_pipeline_changed() {
         let place = tempfile::tempdir().unwrap();
-        let hold = Hold::take(hold::folder(place.path())).unwrap();
+        let hold = Hold::take(folder(place.path())).unwrap();
         let with = |frames: &str| {
             let path = "stages.clip.with.frames".to_owned();
             Identity {

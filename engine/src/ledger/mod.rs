@@ -21,14 +21,18 @@
 //! (seen with one's own clock: clocks of machines differ), loses it to the next who asks. A holder that finds its token
 //! gone ends its run.
 
+mod error;
 pub mod hold;
 mod identity;
 mod journal;
+mod record;
 mod rows;
 mod shelf;
 
-pub use hold::{Hold, Holder, folder};
+pub use error::LedgerError;
+pub use hold::{Hold, Holder};
 pub use identity::{Difference, Identity};
-pub use journal::{Ledger, LedgerError, Record, Standing, Verdict, Working};
+pub use journal::Ledger;
+pub use record::{Record, Standing, Verdict, Working};
 pub use rows::RowSet;
-pub use shelf::{Folder, Shelf};
+pub use shelf::{Folder, Shelf, folder};

@@ -2,7 +2,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
+
+use crate::lock::lock;
 
 /// Where a ledger lies: a flat place for a few small files.
 ///
@@ -66,6 +68,11 @@ pub struct Folder {
     path: PathBuf,
     /// The file that is appended to, kept open.
     appended: Mutex<Option<(String, File)>>,
+}
+
+/// The shelf that is this folder.
+pub fn folder(path: impl Into<PathBuf>) -> Arc<dyn Shelf> {
+    Arc::new(Folder::new(path))
 }
 
 impl Folder {
@@ -142,7 +149,7 @@ impl Shelf for Folder {
     }
 
     fn append(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let mut appended = self.appended.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut appended = lock(&self.appended);
         if !matches!(&*appended, Some((open, _)) if open == name) {
             fs::create_dir_all(&self.path)?;
             let file = OpenOptions::new()
@@ -160,7 +167,7 @@ impl Shelf for Folder {
     }
 
     fn cut(&self, name: &str, length: u64) -> io::Result<()> {
-        *self.appended.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *lock(&self.appended) = None;
         let file = OpenOptions::new().write(true).open(self.path.join(name))?;
         file.set_len(length)?;
         file.sync_all()
@@ -179,7 +186,7 @@ impl Shelf for Folder {
     }
 
     fn clear(&self) -> io::Result<()> {
-        *self.appended.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *lock(&self.appended) = None;
         // A folder that somebody keeps other things in stays.
         for name in ["run.json", "journal.jsonl", "holder.json"] {
             self.remove(name)?;

@@ -5,8 +5,9 @@
 //! a consistent cut (a row may be counted as read and not yet as in flight), but each number in it was true.
 //!
 //! For logs the run speaks `tracing`: a span `run` holds spans `worker`, which hold spans `stage` (`stage_id`, `op`). An
-//! item that fails for good is one line at `error`, a stage that recovered by trying again one at `warn`; everything
-//! that happens to every item is at `trace`.
+//! item that fails for good is one line at `error` (after the first few of a stage at `debug`, for they stand in the rows),
+//! a stage that recovered by trying again one at `warn`. That it tries again is at `info`, and so is at the end a line for each
+//! stage; what happens to every item is at `debug`. Items are named by what identifies their row: its id or path.
 
 mod observer;
 mod progress;

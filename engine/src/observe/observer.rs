@@ -1,8 +1,8 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::{Progress, StageSnapshot, StageStats};
+use crate::lock::lock;
 use crate::plan::Plan;
 
 /// All counters of one process's part of a run. Made before the run starts, shared with whoever watches it.
@@ -27,12 +27,8 @@ impl Observer {
             memory: ByteGauge::default(),
             disk: ByteGauge::default(),
             stages: plan
-                .order
-                .iter()
-                .map(|index| {
-                    let stage = &plan.graph[*index];
-                    StageStats::new(&stage.id, stage.spec.name)
-                })
+                .stages()
+                .map(|stage| StageStats::new(&stage.id, stage.spec.name))
                 .collect(),
             others: Mutex::default(),
         }
@@ -40,7 +36,7 @@ impl Observer {
 
     /// Another process tells what its stages did, in plan order.
     pub(crate) fn add_process(&self, stages: Vec<StageSnapshot>) {
-        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut others = lock(&self.others);
         others.push(stages);
     }
 
@@ -53,7 +49,7 @@ impl Observer {
     /// all of them together.
     pub fn stages(&self) -> Vec<StageSnapshot> {
         let mut stages: Vec<_> = self.stages.iter().map(StageStats::snapshot).collect();
-        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = lock(&self.others);
         for process in others.iter() {
             for (stage, other) in stages.iter_mut().zip(process) {
                 stage.add(other);

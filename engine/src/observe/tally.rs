@@ -1,4 +1,6 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
+
+use crate::lock::lock;
 
 /// What a stage counts for the people who read the summary: `from oss`, `outdated in cache`. Clones share the counts.
 ///
@@ -17,7 +19,7 @@ impl Tally {
     /// assert_eq!(tally.counts()[1], ("from oss".to_owned(), 2));
     /// ```
     pub fn add(&self, name: &str, count: u64) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = lock(&self.0);
         match counts.iter_mut().find(|(known, _)| known == name) {
             Some((_, total)) => *total += count,
             None => counts.push((name.to_owned(), count)),
@@ -26,9 +28,6 @@ impl Tally {
 
     /// All counts, in the order in which they were first named.
     pub fn counts(&self) -> Vec<(String, u64)> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.0).clone()
     }
 }

@@ -1,8 +1,9 @@
 use std::any::Any;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::OperatorError;
+use crate::lock::lock;
 
 /// What the stages of one process have in common, by name: a model's weights are loaded by the first stage that builds
 /// on them and found here by the others. It lives while stages are built; what a stage took out, it keeps.
@@ -36,7 +37,7 @@ impl Depot {
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<dyn Any + Send + Sync>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -1,10 +1,12 @@
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value as Json};
+
+use crate::lock::lock;
 
 /// One row of a table: column names and JSON values, in column order.
 ///
@@ -37,8 +39,9 @@ impl<'de> Deserialize<'de> for Row {
 
 /// One input row on its way through the graph, shared by all stages that work on it.
 ///
-/// It also owns what has to live exactly as long as the item: its credits, and whatever an operator hands to
-/// [`Item::keep`] (a downloaded file, a scratch folder). All of it is dropped when the last stage has answered.
+/// It also owns what has to live exactly as long as the item: the memory that it was granted, and whatever an operator hands
+/// to [`Item::keep`] (a downloaded file, a scratch folder). All of it is dropped when the item has left the graph and the
+/// last call for it is over.
 pub struct Item {
     /// Position of the row in the input, from 0.
     pub sequence: u64,
@@ -65,10 +68,7 @@ impl Item {
 
     /// Keeps a value alive until the item has left the graph, then drops it.
     pub fn keep(&self, value: impl Any + Send) {
-        self.kept
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Box::new(value));
+        lock(&self.kept).push(Box::new(value));
     }
 }
 
@@ -92,18 +92,6 @@ impl Deadline {
     pub fn after(duration: Duration) -> Self {
         Self {
             at: Instant::now().checked_add(duration),
-            cancelled: Arc::default(),
-        }
-    }
-
-    /// The earlier of this deadline and one this far in the future, with a switch of its own.
-    pub fn within(&self, duration: Duration) -> Self {
-        let at = match (self.at, Instant::now().checked_add(duration)) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-        Self {
-            at,
             cancelled: Arc::default(),
         }
     }

@@ -1,4 +1,4 @@
-//! Lengths of time and amounts of memory as people write them.
+//! Lengths of time, amounts of memory and counts as people write them.
 
 use std::time::Duration;
 
@@ -37,6 +37,40 @@ pub fn parse_bytes(text: &str) -> Option<u64> {
     let (_, factor) = BYTE_UNITS.iter().find(|(name, _)| *name == unit)?;
     let bytes = number * *factor as f64;
     (bytes < u64::MAX as f64).then_some(bytes.round() as u64)
+}
+
+/// How a length of time would be written that only has another name of its unit: `2s` for `2sec`.
+pub(crate) fn meant_duration(text: &str) -> Option<String> {
+    let (_, unit) = split(text)?;
+    let right = match unit.to_lowercase().as_str() {
+        "ms" | "msec" | "msecs" | "millis" | "millisecond" | "milliseconds" => "ms",
+        "s" | "sec" | "secs" | "second" | "seconds" => "s",
+        "m" | "min" | "mins" | "minute" | "minutes" => "m",
+        "h" | "hr" | "hrs" | "hour" | "hours" => "h",
+        _ => return None,
+    };
+    let meant = with_unit(text, unit, right);
+    parse_duration(&meant).map(|_| meant)
+}
+
+/// How an amount of memory would be written that only has its unit in other letters: `10GB` for `10gb` or `10G`.
+pub(crate) fn meant_bytes(text: &str) -> Option<String> {
+    let (_, unit) = split(text)?;
+    let is_meant = |name: &str| {
+        name.eq_ignore_ascii_case(unit)
+            || name
+                .strip_suffix('B')
+                .is_some_and(|prefix| !prefix.is_empty() && prefix.eq_ignore_ascii_case(unit))
+    };
+    let (right, _) = BYTE_UNITS.iter().find(|(name, _)| is_meant(name))?;
+    let meant = with_unit(text, unit, right);
+    parse_bytes(&meant).map(|_| meant)
+}
+
+/// The number of a text, with another unit right behind it.
+fn with_unit(text: &str, unit: &str, right: &str) -> String {
+    let number = text.strip_suffix(unit).unwrap_or(text).trim_end();
+    format!("{number}{right}")
 }
 
 /// Splits `1.5s` into a plain decimal number and what follows it.
@@ -79,6 +113,16 @@ pub fn format_bytes(bytes: u64) -> String {
     }
 }
 
+/// `1 stage`, `2 stages`.
+pub(crate) fn counted(count: usize, thing: &str) -> String {
+    let plural = match thing.ends_with('s') {
+        _ if count == 1 => "",
+        true => "es",
+        false => "s",
+    };
+    format!("{count} {thing}{plural}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +158,22 @@ mod tests {
         ] {
             assert_eq!(parse_bytes(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn other_names_of_units_are_understood_as_what_they_mean() {
+        let duration = |text: &str| meant_duration(text).unwrap_or_default();
+        assert_eq!(duration("2sec"), "2s");
+        assert_eq!(duration("1.5 Hours"), "1.5h");
+        assert_eq!(duration("20 min"), "20m");
+        assert_eq!(duration("5 days"), "");
+        assert_eq!(duration("9999999hours"), "", "longer than any");
+        let bytes = |text: &str| meant_bytes(text).unwrap_or_default();
+        assert_eq!(bytes("10gb"), "10GB");
+        assert_eq!(bytes("4 gib"), "4GiB");
+        assert_eq!(bytes("512m"), "512MB");
+        assert_eq!(bytes("64kb"), "64KB");
+        assert_eq!(bytes("10 stone"), "");
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub struct Stage {
     pub params: Params,
     /// The stages it takes from, in port order.
     pub inputs: Vec<StageIndex>,
+    /// What it takes of each of them, in port order.
+    pub taps: Vec<Tap>,
     /// The kinds of its inputs, in port order.
     pub input_kinds: Vec<PortKind>,
     /// The kind of its output; `None` for a sink.
@@ -57,22 +59,10 @@ pub struct Stage {
     pub aliases: Vec<String>,
     /// If it does the work of stages that differ: all of them, itself first. Empty otherwise.
     pub parts: Vec<Part>,
-    /// Inputs that are something else than the whole answer of a stage under its own id, by port.
-    pub taps: BTreeMap<usize, Tap>,
     /// What names the work that it has in common with others, where sharing is on.
     pub common: Option<Json>,
     /// What its work is estimated to cost. Of several parts, what they cost together.
     pub cost: Option<Cost>,
-}
-
-impl Stage {
-    /// What the stage on this port is called by the file: the id under which its answer is known here.
-    pub fn input_id<'a>(&'a self, port: usize, plan: &'a Plan) -> Option<&'a str> {
-        match self.taps.get(&port) {
-            Some(tap) => Some(&tap.id),
-            None => Some(&plan.graph[*self.inputs.get(port)?].id),
-        }
-    }
 }
 
 /// One of the stages whose work a node does.
@@ -84,16 +74,16 @@ pub struct Part {
     pub params: Params,
     /// What its consumers ask of it.
     pub wishes: Vec<Wish>,
-    /// Other stages of the file that are equal to it.
+    /// Other stages of the file that are equal to it, by id: its answer is theirs.
     pub aliases: Vec<String>,
     /// What it would cost alone.
     pub cost: Option<Cost>,
 }
 
-/// How an input takes from a node that does the work of several stages.
+/// What an input takes: the answer of a node, or a part of it, under the names that the file has for them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tap {
-    /// The id of the stage that the file takes from.
+    /// The id of the stage that the file takes from; another one than the node's if the node does its work.
     pub id: String,
     /// Which part of the node's answer it is, if the node has parts.
     pub part: Option<usize>,
@@ -150,4 +140,16 @@ pub struct Plan {
     pub models: Models,
     /// The stores that stages use.
     pub stores: Stores,
+}
+
+impl Plan {
+    /// All stages, inputs before consumers.
+    pub fn stages(&self) -> impl Iterator<Item = &Stage> {
+        self.order.iter().map(|index| &self.graph[*index])
+    }
+
+    /// The place of a stage in [`Plan::order`]: later stages are nearer to the sink.
+    pub fn rank(&self, index: StageIndex) -> Option<usize> {
+        self.order.iter().position(|other| *other == index)
+    }
 }

@@ -79,7 +79,7 @@ impl Plan {
     /// What stages with work in common come to; one entry for each pair of words.
     pub fn shared(&self) -> Vec<Shared> {
         let mut all: Vec<Shared> = Vec::new();
-        for stage in self.order.iter().map(|index| &self.graph[*index]) {
+        for stage in self.stages() {
             let (Some(words), Some(cost)) = (stage.spec.planner.common, stage.cost) else {
                 continue;
             };
@@ -132,7 +132,7 @@ impl Plan {
     /// The weights that are held in a process, and their bytes.
     fn weights(&self) -> BTreeMap<Weights<'_>, u64> {
         let mut all = BTreeMap::new();
-        for stage in self.order.iter().map(|index| &self.graph[*index]) {
+        for stage in self.stages() {
             let (Some(words), Some(cost)) = (stage.spec.planner.common, stage.cost) else {
                 continue;
             };
@@ -162,9 +162,8 @@ impl Plan {
 
     /// How many stages of the file are equal to others, which do their work.
     pub fn equal_stages(&self) -> usize {
-        let stages = self.order.iter().map(|index| &self.graph[*index]);
-        let extra = stages.map(|stage| stage.stands_for() - stage.parts.len().max(1));
-        extra.sum()
+        let extra = |stage: &Stage| stage.stands_for() - stage.parts.len().max(1);
+        self.stages().map(extra).sum()
     }
 
     /// The other stages of the plan that have the same work in common on the same device: their weights are the same.
@@ -172,8 +171,7 @@ impl Plan {
         if stage.common.is_none() {
             return Vec::new();
         }
-        let stages = self.order.iter().map(|index| &self.graph[*index]);
-        stages
+        self.stages()
             .filter(|other| other.id != stage.id && other.common == stage.common)
             .filter(|other| other.placement == stage.placement)
             .map(|other| other.id.as_str())

@@ -1,10 +1,11 @@
 //! The switch that ends a job early.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::thread::Thread;
 
 use super::RunError;
+use crate::lock::lock;
 
 /// Set once, by whoever finds that the job cannot go on; the timely workers look at it in every step and leave.
 #[derive(Default)]
@@ -20,8 +21,8 @@ struct State {
 }
 
 impl Abort {
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
     }
 
     /// Ends the job with this error, unless another one ended it before.

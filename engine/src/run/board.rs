@@ -18,7 +18,6 @@ const RANK_BITS: u32 = 12;
 #[repr(C)]
 struct Page {
     asked: AtomicU32,
-    warm: AtomicU32,
     beats: AtomicU64,
     next: AtomicU64,
     slots: [AtomicU64; SLOTS],
@@ -127,15 +126,6 @@ impl Board {
     /// Goes up several times a second, as long as the process lives.
     pub fn beats(&self) -> u64 {
         self.page().beats.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn set_warm(&self) {
-        self.page().warm.store(1, Ordering::SeqCst);
-    }
-
-    /// Whether the process is through with its preparations.
-    pub fn is_warm(&self) -> bool {
-        self.page().warm.load(Ordering::SeqCst) != 0
     }
 
     /// Shows that a stage works on a row, until the mark is dropped.

@@ -1,9 +1,10 @@
 //! The budgets of a process: bytes of memory (`limits.memory`) and of local disk (`limits.disk`).
 //!
 //! An item asks for memory before a stage works on it, and keeps what it got until it has left the graph. It asks for disk
-//! in the middle of a call, when it knows how large a file is, and keeps that as long as the file. Grants are given in the order in which they were asked for, except that items which hold memory already come before items that
-//! hold none: they are nearer to giving it back. Nobody waits with a thread in hand: a job that waits for memory is a value
-//! in a list here, a call that waits for disk is a future that sleeps.
+//! in the middle of a call, when it knows how large a file is, and keeps that as long as the file. Grants are given in the
+//! order in which they were asked for, except that items which hold something of the budget already come before items that
+//! hold nothing: they are nearer to giving it back. Nobody waits with a thread in hand: a job that waits for memory is a
+//! value in a list here, a call that waits for disk is a future that sleeps.
 //!
 //! Since items ask more than once, two of them can each hold what the other one needs. The rule against that:
 //!
@@ -18,13 +19,14 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use super::executors::{Job, StageRuntime};
+use crate::lock::lock;
 use crate::observe::ByteGauge;
 use crate::operator::{DiskBudget, ErrorKind, OperatorError};
 
@@ -136,7 +138,7 @@ impl Budget {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn refusal(&self, state: &State, sequence: u64, bytes: u64) -> Option<String> {
@@ -169,7 +171,7 @@ impl Budget {
         }
     }
 
-    /// Asks for memory for an item.
+    /// Asks for bytes for an item.
     pub fn ask(self: &Arc<Self>, sequence: u64, bytes: u64) -> Ask {
         let mut state = self.state();
         if let Some(why) = self.refusal(&state, sequence, bytes) {
@@ -259,7 +261,7 @@ impl Budget {
         }
     }
 
-    /// A call of this item was given up: nobody is to hope for its memory.
+    /// A call of this item was given up: nobody is to hope for what the item holds.
     pub fn lose(self: &Arc<Self>, sequence: u64) {
         let mut state = self.state();
         if let Some(holder) = state.holders.get_mut(&sequence) {

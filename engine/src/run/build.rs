@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::executors::{BatchLine, Lane, Pool, Services, StageRuntime, Work};
+use super::executors::{StageRuntime, Work};
 use super::panics::{self, EXECUTOR_THREAD};
 use super::scratch::Scratch;
 use super::{RunError, RunErrorKind};
@@ -126,26 +126,24 @@ fn build_stage(
         disk,
         tally,
     };
-    let operator = quietly(
-        || match (stage.parts.as_slice(), stage.spec.planner.common) {
-            ([], _) => (stage.spec.build)(&base),
-            (parts, Some(common)) => {
-                let contexts = parts.iter().map(|part| BuildContext {
-                    setting: Setting {
-                        stage: &part.id,
-                        params: &part.params,
-                        ..base.setting
-                    },
-                    wishes: &part.wishes,
-                    ..base
-                });
-                (common.build)(&contexts.collect::<Vec<_>>())
-            }
-            (_, None) => Err(OperatorError::internal(
-                "the plan has parts for an operator that has nothing in common",
-            )),
-        },
-    )?;
+    let operator = quietly(|| match (&*stage.parts, stage.spec.planner.common) {
+        ([], _) => (stage.spec.build)(&base),
+        (parts, Some(common)) => {
+            let contexts = parts.iter().map(|part| BuildContext {
+                setting: Setting {
+                    stage: &part.id,
+                    params: &part.params,
+                    ..base.setting
+                },
+                wishes: &part.wishes,
+                ..base
+            });
+            (common.build)(&contexts.collect::<Vec<_>>())
+        }
+        (_, None) => Err(OperatorError::internal(
+            "the plan has parts for an operator that has nothing in common",
+        )),
+    })?;
     let executor = stage.placement.executor;
     let fits = match &operator {
         Operator::Source(_) => stage.spec.is_source(),
@@ -230,104 +228,4 @@ pub(super) fn warm_up(stages: &[(StageIndex, Arc<StageRuntime>)]) -> Result<(), 
         result.map_err(|message| RunError::at(RunErrorKind::WarmUp, &stage.id, message))?;
     }
     Ok(())
-}
-
-/// The stages of a process on their executors.
-pub(super) struct Placed {
-    pub stages: Vec<(StageIndex, Arc<StageRuntime>)>,
-    pub pools: Vec<Arc<Pool>>,
-    pub lines: Vec<Arc<BatchLine>>,
-}
-
-/// Puts the built operators on their executors. Must be called within a tokio runtime, which becomes the `io` executor.
-pub(super) fn place(
-    plan: &Plan,
-    work: Vec<(StageIndex, Work)>,
-    services: &Arc<Services>,
-) -> Result<Placed, RunError> {
-    let tokio = tokio::runtime::Handle::current();
-    let count = plan.order.len();
-    let pool = |name: &str, width| {
-        Pool::new(name, width, count, tokio.clone(), &services.abort).map_err(|error| {
-            RunError::new(
-                RunErrorKind::Setup,
-                format!("the threads of an executor cannot be started: {error}"),
-            )
-        })
-    };
-    let shared = pool("cpu", plan.threads.cpu)?;
-    let mut pools = vec![Arc::clone(&shared)];
-    let mut stages = Vec::new();
-    let mut lines: Vec<Arc<BatchLine>> = Vec::new();
-    // Their last stage says how near to the sink a line's stages are.
-    let rank_of = |index| plan.order.iter().position(|other| *other == index);
-    let ranks: Vec<(Arc<dyn Batcher>, usize)> = work
-        .iter()
-        .filter_map(|(index, work)| match work {
-            Work::Batched(_, batcher) => Some((Arc::clone(batcher), rank_of(*index)?)),
-            _ => None,
-        })
-        .collect();
-    for (index, work) in work {
-        let stage = &plan.graph[index];
-        let placement = &stage.placement;
-        let on_device = placement.executor == Executor::Device;
-        let device = placement.device.as_deref().unwrap_or("cpu");
-        let mut threads = || {
-            if !on_device || device == "cpu" {
-                return Ok::<_, RunError>(Arc::clone(&shared));
-            }
-            let own = pool(&stage.id, placement.concurrency)?;
-            pools.push(Arc::clone(&own));
-            Ok(own)
-        };
-        let lane = match &work {
-            Work::Async(_) => Lane::Io(tokio.clone()),
-            Work::Batched(_, batcher) => {
-                let line = lines.iter().find(|line| line.is_before(batcher));
-                let line = match line {
-                    Some(line) => Arc::clone(line),
-                    None => {
-                        let own = ranks
-                            .iter()
-                            .filter(|(other, _)| Arc::ptr_eq(other, batcher));
-                        let rank = own.map(|(_, rank)| *rank).max().unwrap_or(0);
-                        let line = BatchLine::new(
-                            Arc::clone(batcher),
-                            threads()?,
-                            rank,
-                            placement.concurrency,
-                            Arc::clone(services),
-                        );
-                        lines.push(Arc::clone(&line));
-                        line
-                    }
-                };
-                Lane::Batch(line)
-            }
-            _ => Lane::Pool(threads()?),
-        };
-        let inputs = 0..stage.inputs.len();
-        let inputs = inputs.filter_map(|port| stage.input_id(port, plan));
-        let runtime = StageRuntime {
-            id: stage.id.clone(),
-            rank: rank_of(index).unwrap_or(0),
-            input_ids: inputs.map(str::to_owned).collect(),
-            parts: stage.parts.iter().map(|part| part.id.clone()).collect(),
-            work,
-            lane,
-            retry: stage.retry.clone(),
-            timeout: stage.timeout,
-            concurrency: placement.concurrency.max(1),
-            acquire_timeout: on_device.then_some(placement.acquire_timeout),
-            services: Arc::clone(services),
-            places: Default::default(),
-        };
-        stages.push((index, Arc::new(runtime)));
-    }
-    Ok(Placed {
-        stages,
-        pools,
-        lines,
-    })
 }

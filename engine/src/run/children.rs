@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::board::{Asked, Board};
 use super::cluster::{Lent, Orders};
 use super::connect::listen;
-use super::panics::{EXIT_PEER_LOST, EXIT_TRY_AGAIN};
+use super::error::{EXIT_JOB_FAILED, EXIT_PEER_LOST, EXIT_TRY_AGAIN};
 use super::scratch;
 use crate::process;
 
@@ -48,24 +48,46 @@ pub(super) struct Crew<'a> {
     pub silence: Duration,
 }
 
-/// A process that ended the attempt.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Fall {
-    pub process: usize,
-    pub how: String,
-    /// The code, if it ended by itself.
-    pub code: Option<i32>,
-    /// The rows it was working on, with the ranks of the stages.
-    pub marks: Vec<(u64, usize)>,
-}
-
 /// How an attempt ended.
 #[derive(Debug, Clone)]
 pub(super) enum Ended {
     /// Process 0 is through, with this code.
-    Code(i32),
-    /// A process died.
+    Through(i32),
+    /// A process was gone before that.
     Fell(Fall),
+}
+
+/// A process that ended the attempt.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Fall {
+    pub process: usize,
+    /// For people.
+    pub how: String,
+    pub cause: Cause,
+}
+
+/// What a fall says of what comes next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Cause {
+    /// It died before it could say anything. These are the rows that it was working on, with the ranks of the stages: one of
+    /// them may be to blame.
+    Died(Vec<(u64, usize)>),
+    /// It said itself what is wrong, and that would be wrong again.
+    Failed,
+    /// It said itself that it could not go on; a fresh one may get further.
+    GaveUp,
+    /// It only lost another one, which is the one that fell.
+    LostOthers,
+}
+
+impl Fall {
+    /// The rows that were being worked on, if one of them may be to blame.
+    pub fn marks(&self) -> &[(u64, usize)] {
+        match &self.cause {
+            Cause::Died(marks) => marks,
+            Cause::Failed | Cause::GaveUp | Cause::LostOthers => &[],
+        }
+    }
 }
 
 struct Watched {
@@ -161,32 +183,27 @@ impl<'a> Children<'a> {
             watched.look(now, self.silence)?;
         }
         let all = self.all.iter().all(|watched| watched.status.is_some());
-        let zero = (self.first == 0).then(|| self.all[0].status).flatten();
-        let answer = zero.and_then(|status| status.code());
-        let answer = answer.filter(|code| !matches!(*code, EXIT_TRY_AGAIN | EXIT_PEER_LOST));
-        let fall = match answer {
+        // How it ends, and how long the others may take to end too.
+        let (ended, patience) = match (self.answer(), self.fall()) {
             // What becomes of the others does not matter any more.
-            Some(_) => None,
-            None => self.fall(),
+            (Some(0), _) => (Ended::Through(0), FAREWELL),
+            (Some(code), _) => (Ended::Through(code), Duration::ZERO),
+            // It ended because of somebody who has not been seen to end yet.
+            (None, Some(fall)) if fall.cause == Cause::LostOthers => (Ended::Fell(fall), AFTERMATH),
+            (None, Some(fall)) => (Ended::Fell(fall), Duration::ZERO),
+            (None, None) if all => (Ended::Through(0), Duration::ZERO),
+            (None, None) => return Ok(None),
         };
-        let after = match &fall {
-            // Who only lost the others ended because of somebody who has not been seen to end yet.
-            Some(fall) if fall.code == Some(EXIT_PEER_LOST) => AFTERMATH,
-            Some(_) => Duration::ZERO,
-            None if answer == Some(0) => FAREWELL,
-            None if answer.is_some() => Duration::ZERO,
-            None if all => Duration::ZERO,
-            None => return Ok(None),
-        };
-        let alarm = *self.alarm.get_or_insert_with(|| now + after);
-        let alarm = if after.is_zero() { now } else { alarm };
-        if !all && now < alarm {
-            return Ok(None);
-        }
-        Ok(Some(match fall {
-            Some(fall) => Ended::Fell(fall),
-            None => Ended::Code(answer.unwrap_or(0)),
-        }))
+        let alarm = *self.alarm.get_or_insert(now + patience);
+        let is_over = all || patience.is_zero() || now >= alarm;
+        Ok(is_over.then_some(ended))
+    }
+
+    /// What process 0 says of the run as a whole, if it is here and has said it.
+    fn answer(&self) -> Option<i32> {
+        let zero = self.all.first().filter(|_| self.first == 0)?;
+        let code = zero.status?.code()?;
+        (!matches!(code, EXIT_TRY_AGAIN | EXIT_PEER_LOST)).then_some(code)
     }
 
     /// The member that died first, as far as can be told: one that was killed, then one that failed, then one that only
@@ -203,6 +220,12 @@ impl<'a> Children<'a> {
             .filter(|(_, status)| status.code() != Some(0))
             .min_by_key(|(_, status)| weight(status))?;
         let watched = &self.all[local];
+        let cause = match status.code() {
+            None => Cause::Died(watched.board.marks()),
+            Some(EXIT_JOB_FAILED) => Cause::Failed,
+            Some(EXIT_PEER_LOST) => Cause::LostOthers,
+            Some(_) => Cause::GaveUp,
+        };
         let how = match (&watched.silent, status.signal(), status.code()) {
             (Some(why), ..) => why.clone(),
             (None, Some(libc::SIGKILL), _) => {
@@ -218,11 +241,7 @@ impl<'a> Children<'a> {
         Some(Fall {
             process: self.first + local,
             how,
-            code: status.code(),
-            marks: match status.code() {
-                None => watched.board.marks(),
-                Some(_) => Vec::new(),
-            },
+            cause,
         })
     }
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::budget::Budget;
 use super::executors::{BatchLine, Job, StageRuntime};
+use crate::lock::lock;
 
 /// How often the clock looks for what ran out of time.
 const TICK: Duration = Duration::from_millis(20);
@@ -71,7 +72,7 @@ impl Ord for Delayed {
 
 impl Clock {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Resumes the job after this pause.

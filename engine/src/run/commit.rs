@@ -8,7 +8,8 @@
 //! A row of several sinks waits until all of them have it, so a part holds the same rows for each.
 //!
 //! Trouble that may pass (a full disk, a store that is away) is waited out: the same part is written again, with growing
-//! pauses, while the source stands still because nothing is committed. Only after [`OUTAGE`] the run ends.
+//! pauses, while the source stands still because nothing is committed. Only when that takes too long the run ends
+//! ([`Patience`]).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,10 +19,11 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
 use super::abort::Abort;
+use super::gate::Gate;
 use super::panics::{self, EXECUTOR_THREAD};
-use super::source::Gate;
+use super::patience::Patience;
 use super::{RunError, RunErrorKind};
-use crate::ledger::{Ledger, LedgerError, Record, RowSet};
+use crate::ledger::{Ledger, Record, RowSet};
 use crate::observe::Observer;
 use crate::operator::{Delivered, ErrorKind, OperatorError, Pace, Receipt, Sink};
 
@@ -29,10 +31,6 @@ use crate::operator::{Delivered, ErrorKind, OperatorError, Pace, Receipt, Sink};
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How many times longer than the writing of the part before the waiting is, at least.
 const REST: u32 = 4;
-/// Longest time that trouble which may pass is waited out.
-const OUTAGE: Duration = Duration::from_secs(600);
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How often the thread looks whether the job has ended.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -351,43 +349,6 @@ impl Thread {
     }
 }
 
-/// Pauses between attempts, until trouble has lasted for too long.
-pub(super) struct Patience {
-    since: Instant,
-    pause: Duration,
-}
-
-impl Patience {
-    pub fn new() -> Self {
-        Self {
-            since: Instant::now(),
-            pause: FIRST_PAUSE,
-        }
-    }
-
-    /// The pause before the next attempt; `None` if there is to be none.
-    pub fn pause(&mut self) -> Option<Duration> {
-        let pause = self.pause;
-        self.pause = (pause * 2).min(LONGEST_PAUSE);
-        (self.since.elapsed() < OUTAGE).then_some(pause)
-    }
-
-    /// Waits for the next attempt; `false` if there is to be none.
-    fn wait(&mut self, abort: &Abort) -> bool {
-        let Some(pause) = self.pause() else {
-            return false;
-        };
-        let until = Instant::now() + pause;
-        while Instant::now() < until {
-            if abort.is_set() {
-                return false;
-            }
-            std::thread::sleep(TICK);
-        }
-        true
-    }
-}
-
 /// Does a sink's work, again and again while the trouble may pass.
 fn insist<T>(
     id: &str,
@@ -425,9 +386,8 @@ fn kind_of(error: &OperatorError) -> RunErrorKind {
 fn insist_ledger(ledger: &mut Ledger, abort: &Abort, record: &Record) -> Result<(), RunError> {
     let mut patience = Patience::new();
     loop {
-        let error: LedgerError = match ledger.record(record.clone()) {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
+        let Err(error) = ledger.record(record.clone()) else {
+            return Ok(());
         };
         if error.is_temporary() {
             tracing::warn!("trying again: {error}");

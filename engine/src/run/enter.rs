@@ -10,6 +10,7 @@ use timely::dataflow::{Scope, StreamVec};
 
 use super::credits::{Credit, Purse};
 use super::message::{CreditNote, Entry, Epoch, Message, Ticket};
+use super::voice::Voice;
 use crate::operator::{Answer, Deadline, Item, Value};
 
 /// What the operator needs to know.
@@ -17,6 +18,7 @@ pub(super) struct Entrance {
     /// Items that this worker may have in flight.
     pub credits: usize,
     pub item_timeout: Duration,
+    pub voice: Arc<Voice>,
 }
 
 /// Builds the operator. Its first output are the items as the source's answers, its second the credits that came back.
@@ -75,15 +77,16 @@ pub(super) fn build<'scope>(
 
 impl Entrance {
     fn admit(&self, entry: Entry, purse: &Arc<Purse>) -> Message {
-        let answer = match entry.problem {
-            None => Answer::Value(Value::new(entry.row.clone())),
-            Some(failure) => {
-                tracing::error!(sequence = entry.sequence, stage = %failure.stage, "{}", failure.error);
-                Answer::Failed(Arc::new(failure))
-            }
-        };
+        let value = || Answer::Value(Value::new(entry.row.clone()));
+        let answer = entry
+            .problem
+            .map_or_else(value, |failure| Answer::Failed(Arc::new(failure)));
         let deadline = Deadline::after(self.item_timeout);
         let item = Item::new(entry.sequence, entry.row, deadline);
+        if let Answer::Failed(failure) = &answer {
+            self.voice
+                .failed(&item, &failure.stage, failure.attempts, &failure.error);
+        }
         Message {
             ticket: Arc::new(Ticket::new(item, entry.epoch, Credit(Arc::clone(purse)))),
             answer,

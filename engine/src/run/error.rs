@@ -1,7 +1,15 @@
 use std::fmt;
 
-use super::panics::{EXIT_JOB_FAILED, EXIT_STOPPED, EXIT_TRY_AGAIN};
 use crate::ledger::LedgerError;
+
+/// Exit code of a job that ended before its last row.
+pub const EXIT_JOB_FAILED: i32 = 3;
+/// Exit code of a process that ended only because another one of the run was gone.
+pub const EXIT_PEER_LOST: i32 = 5;
+/// Exit code of a process that could not go on, in a way that a fresh one may not run into.
+pub const EXIT_TRY_AGAIN: i32 = 6;
+/// Exit code of a run that was told to end early: run again, it goes on (`EX_TEMPFAIL` of sysexits.h).
+pub const EXIT_STOPPED: i32 = 75;
 
 /// What ended a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

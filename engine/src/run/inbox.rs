@@ -1,11 +1,12 @@
 //! Where executors put answers for a stage of one worker.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use timely::scheduling::activate::SyncActivator;
 use tracing::Span;
 
 use super::message::Message;
+use crate::lock::lock;
 
 /// Answers on their way back to a timely operator. Any thread may put one in; the operator is woken when the first
 /// arrives after it last looked, and not again for those behind it.
@@ -26,7 +27,7 @@ impl Inbox {
     }
 
     pub fn put(&self, message: Message) {
-        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut answers = lock(&self.answers);
         let first = answers.is_empty();
         answers.push(message);
         drop(answers);
@@ -38,7 +39,7 @@ impl Inbox {
 
     /// Moves all answers behind those in `into`.
     pub fn drain(&self, into: &mut Vec<Message>) {
-        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut answers = lock(&self.answers);
         into.append(&mut answers);
     }
 }

@@ -133,6 +133,10 @@ pub fn run(plan: &Plan, options: RunOptions) -> Result<RunReport, RunError> {
         Committed::Early => (false, Vec::new()),
     };
     let progress = observer.progress.snapshot();
+    let stages = observer.stages();
+    if process == 0 {
+        stages.iter().for_each(tell);
+    }
     Ok(RunReport {
         finished,
         rows_before: progress.before,
@@ -141,10 +145,29 @@ pub fn run(plan: &Plan, options: RunOptions) -> Result<RunReport, RunError> {
         failed: progress.failed,
         elapsed: started.elapsed(),
         outputs,
-        stages: observer.stages(),
+        stages,
         memory_peak_bytes: observer.memory.peak_bytes(),
         disk_peak_bytes: observer.disk.peak_bytes(),
     })
+}
+
+/// A stage in a line of the log.
+fn tell(stage: &StageSnapshot) {
+    let items = stage.values + stage.skipped + stage.failed;
+    // Of source and sinks nothing is counted.
+    if items + stage.passed_on == 0 {
+        return;
+    }
+    tracing::info!(
+        stage = %stage.id,
+        "{items} in, {} out, {} skipped, {} failed in {} calls; busy {:.1} s, queued {:.1} s",
+        stage.values,
+        stage.skipped,
+        stage.failed,
+        stage.attempts,
+        stage.busy.as_secs_f64(),
+        stage.queued.as_secs_f64(),
+    );
 }
 
 fn setup(message: String) -> RunError {

@@ -8,7 +8,7 @@
 //! Every worker builds the same graph, as timely asks for. Source, credits and gather do something on worker 0 only.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use timely::worker::Worker;
 use tracing::info_span;
@@ -18,11 +18,15 @@ use super::build::Ends;
 use super::credits::{self, Account};
 use super::enter::{self, Entrance};
 use super::executors::StageRuntime;
+use super::feed::Feed;
+use super::gate::Gate;
 use super::message::Epoch;
 use super::reaper::Reaper;
 use super::sink::{self, Outlet};
-use super::source::{self, Feed, Gate, Intake};
+use super::source::{self, Intake};
 use super::stage;
+use super::voice::Voice;
+use crate::lock::lock;
 use crate::observe::Observer;
 use crate::plan::{Plan, StageIndex};
 
@@ -36,6 +40,8 @@ pub(super) struct Shared {
     pub gate: Arc<Gate>,
     pub reaper: Reaper,
     pub span: tracing::Span,
+    /// Of rows that cannot be worked on from the start.
+    pub voice: Arc<Voice>,
     /// What only worker 0 has; it takes them out.
     pub feed: Mutex<Option<Feed>>,
     pub outlets: Mutex<Vec<Outlet>>,
@@ -65,6 +71,7 @@ pub(super) fn lower(worker: &mut Worker, shared: &Shared) {
         let entrance = Entrance {
             credits: plan.limits.items.max(1),
             item_timeout: plan.limits.item_timeout,
+            voice: Arc::clone(&shared.voice),
         };
         let (items, notes) = enter::build(scope, entries, entrance);
         credits::collect(notes, account);
@@ -84,25 +91,17 @@ pub(super) fn lower(worker: &mut Worker, shared: &Shared) {
                 .collect();
             if let Some(runtime) = shared.stages.get(at) {
                 let span = info_span!(parent: &worker_span, "stage", stage_id = %stage.id, op = stage.spec.name);
-                let stream = {
-                    let (taps, reaper) = (stage.taps.clone(), shared.reaper.clone());
-                    stage::build(scope, runtime, inputs, taps, span, reaper)
-                };
+                let (taps, reaper) = (stage.taps.clone(), shared.reaper.clone());
+                let stream = stage::build(scope, runtime, inputs, taps, span, reaper);
                 streams.insert(*at, stream);
             } else if shared.ends.sinks.contains(at) {
-                for (port, answers) in inputs.into_iter().enumerate() {
+                for (answers, tap) in inputs.into_iter().zip(stage.taps.clone()) {
                     let tells = (first_elsewhere && *at == shared.ends.sinks[0])
                         .then(|| Arc::clone(&shared.observer));
-                    let last = stage.input_id(port, plan).unwrap_or_default();
-                    let tap = stage.taps.get(&port).cloned();
-                    let rows = sink::leave(answers, last, tap, tells, shared.reaper.clone());
+                    let rows = sink::leave(answers, tap, tells, shared.reaper.clone());
                     sink::gather(rows, outlets.next());
                 }
             }
         }
     });
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

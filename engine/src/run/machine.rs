@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use super::board::{Asked, Board};
 use super::budget::Budget;
 use super::build;
-use super::executors::{BatchLine, Pool, Services, StageRuntime, Work};
-use super::source::Gate;
+use super::executors::{self, BatchLine, Pool, Services, StageRuntime, Work};
+use super::gate::Gate;
 use super::{RunError, RunErrorKind};
 use crate::observe::Observer;
 use crate::plan::{Plan, StageIndex};
@@ -49,7 +49,7 @@ impl Machine {
             io_threads: plan.threads.io.max(1),
             io_blocked: AtomicUsize::new(0),
         });
-        let placed = build::place(plan, work, &services)?;
+        let placed = executors::place(plan, work, &services)?;
         let stages: Vec<_> = placed
             .stages
             .iter()
@@ -83,9 +83,7 @@ impl Machine {
 
     /// Warms all stages up.
     pub fn warm_up(&self) -> Result<(), RunError> {
-        build::warm_up(&self.stages)?;
-        self.services.board.set_warm();
-        Ok(())
+        build::warm_up(&self.stages)
     }
 
     /// Ends all threads. After a run to the end nothing is left to do; otherwise what goes on is told to stop, and waited

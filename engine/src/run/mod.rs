@@ -36,7 +36,9 @@ mod credits;
 mod enter;
 mod error;
 mod executors;
+mod feed;
 pub mod fleet;
+mod gate;
 mod inbox;
 mod job;
 mod lower;
@@ -44,6 +46,7 @@ mod machine;
 mod message;
 mod numbers;
 mod panics;
+mod patience;
 mod reaper;
 mod scratch;
 mod secret;
@@ -52,10 +55,12 @@ mod source;
 mod stage;
 pub mod supervisor;
 mod taps;
+mod voice;
 mod workers;
 
 pub use board::{Asked, Board};
-pub use error::{RunError, RunErrorKind};
+pub use error::{
+    EXIT_JOB_FAILED, EXIT_PEER_LOST, EXIT_STOPPED, EXIT_TRY_AGAIN, RunError, RunErrorKind,
+};
 pub use job::{RunOptions, RunReport, run};
-pub use panics::{EXIT_JOB_FAILED, EXIT_PEER_LOST, EXIT_STOPPED, EXIT_TRY_AGAIN};
 pub use secret::Secret;

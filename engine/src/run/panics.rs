@@ -10,17 +10,8 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::Once;
 
+use super::error::{EXIT_JOB_FAILED, EXIT_PEER_LOST};
 use super::scratch;
-
-/// Exit code of a job that ended before its last row.
-pub const EXIT_JOB_FAILED: i32 = 3;
-/// Exit code of a process that ended only because another one of the run was gone.
-pub const EXIT_PEER_LOST: i32 = 5;
-
-/// Exit code of a process that could not go on, in a way that a fresh one may not run into.
-pub const EXIT_TRY_AGAIN: i32 = 6;
-/// Exit code of a run that was told to end early: run again, it goes on (`EX_TEMPFAIL` of sysexits.h).
-pub const EXIT_STOPPED: i32 = 75;
 
 /// Threads whose name begins with this belong to an executor.
 pub(super) const EXECUTOR_THREAD: &str = "clipsieve:";

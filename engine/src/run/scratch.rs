@@ -6,11 +6,12 @@
 //! containers have the same number.
 
 use std::fs::{DirBuilder, File};
-use std::io::Read;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
+
+use crate::random;
 
 /// The file in a folder that its process holds a lock on.
 const LOCK: &str = ".in-use";
@@ -32,13 +33,8 @@ impl Scratch {
         std::fs::create_dir_all(parent)?;
         // Ours alone: a name nobody else can guess, and never a folder that is already there. Processes of several
         // containers may have the same number and share the parent.
-        let mut random = [0; 8];
-        std::fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
-        let path = parent.join(format!(
-            "{}{:016x}",
-            prefix(std::process::id()),
-            u64::from_ne_bytes(random)
-        ));
+        let random = random::hex(random::bytes::<8>()?);
+        let path = parent.join(prefix(std::process::id()) + &random);
         DirBuilder::new().mode(0o700).create(&path)?;
         let lock = File::create_new(path.join(LOCK)).and_then(|file| file.lock().map(|()| file));
         let lock = lock.inspect_err(|_| remove(&path))?;

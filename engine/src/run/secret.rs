@@ -9,6 +9,8 @@ use std::io::{self, Read, Write};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use crate::random;
+
 const NUMBER: usize = 16;
 const PROOF: usize = 32;
 
@@ -35,7 +37,7 @@ impl Secret {
 
     /// In hexadecimal, for the environment of a process of this machine.
     pub(super) fn to_hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        random::hex(&self.0)
     }
 
     fn sign(&self, parts: &[&[u8]]) -> [u8; PROOF] {
@@ -58,7 +60,7 @@ impl Secret {
     /// # Errors
     /// The other end does not have the secret, or the connection broke.
     pub(super) fn call(&self, socket: &mut (impl Read + Write), who: u64) -> io::Result<()> {
-        let mine = number()?;
+        let mine = random::bytes::<NUMBER>()?;
         let who = who.to_be_bytes();
         socket.write_all(&[mine.as_slice(), &who].concat())?;
         let mut theirs = [0; NUMBER];
@@ -78,7 +80,7 @@ impl Secret {
         socket.read_exact(&mut theirs)?;
         let mut who = [0; 8];
         socket.read_exact(&mut who)?;
-        let mine = number()?;
+        let mine = random::bytes::<NUMBER>()?;
         socket.write_all(&mine)?;
         let mut proof = [0; PROOF];
         socket.read_exact(&mut proof)?;
@@ -97,12 +99,6 @@ impl Secret {
             )
         })
     }
-}
-
-fn number() -> io::Result<[u8; NUMBER]> {
-    let mut bytes = [0; NUMBER];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -31,12 +31,10 @@ pub(super) struct Outlet {
 /// outlets: what its stages did goes along as the last delivery.
 pub(super) fn leave<'scope>(
     answers: StreamVec<'scope, Epoch, Message>,
-    last_stage: &str,
-    tap: Option<Tap>,
+    tap: Tap,
     tells: Option<Arc<Observer>>,
     reaper: Reaper,
 ) -> StreamVec<'scope, Epoch, Delivery> {
-    let last_stage = last_stage.to_owned();
     answers.unary_frontier(Pipeline, "leave", move |capability, _| {
         let mut gone = Vec::new();
         // Held to the end. Nothing behind waits for a frontier but that of the end.
@@ -48,10 +46,8 @@ pub(super) fn leave<'scope>(
                 };
                 let mut session = output.session(&capability);
                 for mut message in messages.drain(..) {
-                    if let Some(tap) = &tap {
-                        message.answer = taps::take(tap, message.answer);
-                    }
-                    session.give(Delivery::Row(deliver(&message, &last_stage)));
+                    message.answer = taps::take(&tap, message.answer);
+                    session.give(Delivery::Row(deliver(&message, &tap.id)));
                     gone.push(message);
                 }
             });

@@ -49,108 +49,96 @@ impl Open {
     }
 }
 
-/// Items that some of the ports have brought.
-struct Joins {
-    ports: usize,
-    open: ByNumber<(Vec<Option<Answer>>, usize)>,
-}
-
-/// What a port brought, taken together with what others did.
-enum Joined {
-    /// All there is to come: the stage has one port.
-    One(Answer),
-    /// The answers of all ports, in order.
-    All(Vec<Answer>),
-    NotYet,
-}
-
-impl Joins {
-    fn new(ports: usize) -> Self {
-        Self {
-            ports,
-            open: ByNumber::default(),
-        }
-    }
-
-    /// Whether the item is not there yet.
-    fn is_new(&self, sequence: u64) -> bool {
-        self.ports == 1 || !self.open.contains_key(&sequence)
-    }
-
-    /// Adds what a port brought; all answers in port order once the item is whole.
-    fn add(&mut self, sequence: u64, port: usize, answer: Answer) -> Joined {
-        if self.ports == 1 {
-            return Joined::One(answer);
-        }
-        let (answers, missing) = self
-            .open
-            .entry(sequence)
-            .or_insert_with(|| (vec![None; self.ports], self.ports));
-        debug_assert!(answers[port].is_none(), "a branch answered twice");
-        answers[port] = Some(answer);
-        *missing -= 1;
-        if *missing > 0 {
-            return Joined::NotYet;
-        }
-        let whole = self.open.remove(&sequence);
-        let answers = whole.into_iter().flat_map(|(answers, _)| answers);
-        Joined::All(answers.flatten().collect())
-    }
-}
-
-/// What a gather keeps of an answer until the others are there.
-fn leaned(stage: &StageRuntime, answer: Answer, reaper: &Reaper) -> Answer {
-    let (Work::Gather(gather), Answer::Value(value)) = (&stage.work, &answer) else {
-        return answer;
-    };
-    match gather.lean(value) {
-        None => answer,
-        Some(lean) => {
-            // Letting go of it may delete a file.
-            reaper.bury(answer);
-            Answer::Value(lean)
-        }
-    }
-}
-
-/// What a stage has to do with an item that is whole.
+/// What is to be done with an item that is whole.
 enum Next {
     Call(Inputs),
     PassOn(Answer),
 }
 
-/// The same for a stage of one port, as most are: without a list on the way.
-fn alone(stage: &StageRuntime, answer: Answer, reaper: &Reaper) -> Next {
-    match answer {
-        answer if stage.gathers() => next(stage, vec![answer], reaper),
-        Answer::Value(value) => Next::Call(Inputs::One([value])),
-        answer => Next::PassOn(answer),
-    }
+/// Where the branches of items meet.
+struct Joins {
+    stage: Arc<StageRuntime>,
+    /// How the ports take.
+    taps: Vec<Tap>,
+    reaper: Reaper,
+    /// Items that some of the ports have brought: their answers, and how many are missing.
+    open: ByNumber<(Vec<Option<Answer>>, usize)>,
 }
 
-fn next(stage: &StageRuntime, answers: Vec<Answer>, reaper: &Reaper) -> Next {
-    if stage.gathers() {
-        let named = stage.input_ids.iter().cloned().zip(answers);
-        return Next::Call(Inputs::Answers(named.collect()));
+impl Joins {
+    /// Whether nothing of the item is here yet.
+    fn is_new(&self, sequence: u64) -> bool {
+        self.taps.len() == 1 || !self.open.contains_key(&sequence)
     }
-    let mut skipped: Option<Arc<str>> = None;
-    let mut failed: Option<Arc<Failure>> = None;
-    let mut values: Vec<Value> = Vec::with_capacity(answers.len());
-    for answer in answers {
-        match answer {
-            Answer::Failed(failure) => drop(failed.get_or_insert(failure)),
-            Answer::Skipped(why) => drop(skipped.get_or_insert(why)),
-            Answer::Value(value) => values.push(value),
+
+    /// Takes what a port brought: what is to be done, once the item is whole.
+    fn add(&mut self, sequence: u64, port: usize, answer: Answer) -> Option<Next> {
+        let answer = self.leaned(taps::take(&self.taps[port], answer));
+        let ports = self.taps.len();
+        if ports == 1 {
+            return Some(self.alone(answer));
+        }
+        let open = self.open.entry(sequence);
+        let (answers, missing) = open.or_insert_with(|| (vec![None; ports], ports));
+        debug_assert!(answers[port].is_none(), "a branch answered twice");
+        answers[port] = Some(answer);
+        *missing -= 1;
+        if *missing > 0 {
+            return None;
+        }
+        let (answers, _) = self.open.remove(&sequence)?;
+        Some(self.whole(answers.into_iter().flatten().collect()))
+    }
+
+    /// What a gather keeps of an answer until the others are there.
+    fn leaned(&self, answer: Answer) -> Answer {
+        let (Work::Gather(gather), Answer::Value(value)) = (&self.stage.work, &answer) else {
+            return answer;
+        };
+        match gather.lean(value) {
+            None => answer,
+            Some(lean) => {
+                // Letting go of it may delete a file.
+                self.reaper.bury(answer);
+                Answer::Value(lean)
+            }
         }
     }
-    let bad = failed.map(Answer::Failed);
-    match bad.or(skipped.map(Answer::Skipped)) {
-        None => Next::Call(Inputs::Values(values.into())),
-        Some(answer) => {
-            if !values.is_empty() {
-                reaper.bury(values);
+
+    /// What is to be done with the answers of all ports.
+    fn whole(&self, answers: Vec<Answer>) -> Next {
+        if self.stage.gathers() {
+            let named = self.stage.input_ids.iter().cloned().zip(answers);
+            return Next::Call(Inputs::Answers(named.collect()));
+        }
+        let mut skipped: Option<Arc<str>> = None;
+        let mut failed: Option<Arc<Failure>> = None;
+        let mut values: Vec<Value> = Vec::with_capacity(answers.len());
+        for answer in answers {
+            match answer {
+                Answer::Failed(failure) => drop(failed.get_or_insert(failure)),
+                Answer::Skipped(why) => drop(skipped.get_or_insert(why)),
+                Answer::Value(value) => values.push(value),
             }
-            Next::PassOn(answer)
+        }
+        let bad = failed.map(Answer::Failed);
+        match bad.or(skipped.map(Answer::Skipped)) {
+            None => Next::Call(Inputs::Values(values.into())),
+            Some(answer) => {
+                if !values.is_empty() {
+                    self.reaper.bury(values);
+                }
+                Next::PassOn(answer)
+            }
+        }
+    }
+
+    /// The same for a stage of one port, as most are: without a list on the way.
+    fn alone(&self, answer: Answer) -> Next {
+        match answer {
+            answer if self.stage.gathers() => self.whole(vec![answer]),
+            Answer::Value(value) => Next::Call(Inputs::One([value])),
+            answer => Next::PassOn(answer),
         }
     }
 }
@@ -160,7 +148,7 @@ pub(super) fn build<'scope>(
     scope: Scope<'scope, Epoch>,
     stage: &Arc<StageRuntime>,
     inputs: Vec<StreamVec<'scope, Epoch, Message>>,
-    taps: BTreeMap<usize, Tap>,
+    taps: Vec<Tap>,
     span: Span,
     reaper: Reaper,
 ) -> StreamVec<'scope, Epoch, Message> {
@@ -181,7 +169,12 @@ pub(super) fn build<'scope>(
     builder.build(move |initial| {
         drop(initial);
         let mut open = Open::default();
-        let mut joins = Joins::new(ports.len());
+        let mut joins = Joins {
+            stage: Arc::clone(&stage),
+            taps,
+            reaper,
+            open: ByNumber::default(),
+        };
         let mut ready: Vec<Message> = Vec::new();
         let mut jobs: Vec<Job> = Vec::new();
         move |_frontiers| {
@@ -194,24 +187,15 @@ pub(super) fn build<'scope>(
                         if joins.is_new(sequence) {
                             open.enter(ticket.epoch, || time.retain_least(output.output_index()));
                         }
-                        let answer = match taps.get(&port) {
-                            Some(tap) => taps::take(tap, answer),
-                            None => answer,
-                        };
-                        let answer = leaned(&stage, answer, &reaper);
-                        let next = match joins.add(sequence, port, answer) {
-                            Joined::One(answer) => alone(&stage, answer, &reaper),
-                            Joined::All(answers) => next(&stage, answers, &reaper),
-                            Joined::NotYet => continue,
-                        };
-                        match next {
-                            Next::Call(inputs) => {
+                        match joins.add(sequence, port, answer) {
+                            Some(Next::Call(inputs)) => {
                                 jobs.push(Job::new(ticket, inputs, Arc::clone(&inbox), now));
                             }
-                            Next::PassOn(answer) => {
+                            Some(Next::PassOn(answer)) => {
                                 stage.stats().pass_on();
                                 ready.push(Message { ticket, answer });
                             }
+                            None => {}
                         }
                     }
                 });

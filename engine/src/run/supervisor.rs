@@ -14,26 +14,26 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::board::Asked;
-use super::children::{Children, Crew, Ended, Fall};
+use super::children::{Cause, Children, Crew, Ended, Fall};
 use super::cluster::Lent;
-use super::commit::Patience;
+use super::error::{EXIT_JOB_FAILED, EXIT_STOPPED};
 use super::fleet::{Master, Muster};
-use super::panics::{EXIT_JOB_FAILED, EXIT_STOPPED};
+use super::patience::{Patience, pause};
 use super::{RunError, RunErrorKind};
 use crate::ledger::{Hold, Ledger, LedgerError, Record, Verdict, Working};
+use crate::operator::units::counted;
 use crate::process;
+use crate::random;
 
 /// At how many deaths a row has to be worked on to be suspected.
 const SUSPECT: u32 = 2;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
 /// How long processes may take to commit what is done when they are to stop at once.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -100,12 +100,12 @@ impl Supervision<'_> {
                 processes: self.processes,
             })?;
             let fall = match self.attempt(self.processes, None, command)? {
-                Ended::Code(code) => return Ok(code),
+                Ended::Through(code) => return Ok(code),
                 Ended::Fell(fall) => fall,
             };
             let told = format!("process {} {}", fall.process, fall.how);
             // What a process says itself is wrong would be wrong again.
-            if self.ledger.is_none() || fall.code == Some(EXIT_JOB_FAILED) {
+            if self.ledger.is_none() || fall.cause == Cause::Failed {
                 return Err(cluster(format!("{told}, and the run ended with it")));
             }
             if (self.asked)() != Asked::GoOn {
@@ -122,10 +122,12 @@ impl Supervision<'_> {
                     "{told}; {vain} attempts in a row came to nothing, so the run is given up; {rows} rows are done, and running it again goes on behind them"
                 )));
             }
-            let pause = pause(vain);
-            let when = match pause.is_zero() {
-                true => "at once".to_owned(),
-                false => format!("in {pause:.1?}"),
+            let (pause, when) = match vain {
+                0 => (Duration::ZERO, "at once".to_owned()),
+                vain => {
+                    let pause = pause(FIRST_PAUSE, vain);
+                    (pause, format!("in {pause:.1?}"))
+                }
             };
             tracing::warn!("{told}; {rows} rows are done, going on {when}");
             if !self.wait(pause) || !self.try_suspects(command)? {
@@ -152,12 +154,12 @@ impl Supervision<'_> {
         let muster = match fleet {
             Some(fleet) => match fleet.borrow_mut().muster(processes, &go_on)? {
                 Some(muster) => muster,
-                None => return Ok(Ended::Code(EXIT_STOPPED)),
+                None => return Ok(Ended::Through(EXIT_STOPPED)),
             },
             None => Muster {
                 hosts: Vec::new(),
                 listeners: Vec::new(),
-                token: process::random().map_err(failed)?,
+                token: random::token().map_err(failed)?,
             },
         };
         let _down = Down(fleet);
@@ -189,7 +191,7 @@ impl Supervision<'_> {
             if asked == Asked::Stop {
                 let by = *stop_by.get_or_insert_with(|| Instant::now() + LAST_WORDS);
                 if Instant::now() > by {
-                    return Ok(Ended::Code(EXIT_STOPPED));
+                    return Ok(Ended::Through(EXIT_STOPPED));
                 }
             }
             if self
@@ -226,10 +228,10 @@ impl Supervision<'_> {
                 counted(only.len(), "row")
             );
             let fall = match self.attempt(1, Some(&only), command)? {
-                Ended::Code(0) if (self.asked)() == Asked::GoOn => continue,
-                Ended::Code(0 | EXIT_STOPPED) => return Ok(false),
+                Ended::Through(0) if (self.asked)() == Asked::GoOn => continue,
+                Ended::Through(0 | EXIT_STOPPED) => return Ok(false),
                 // It has said itself what is wrong, and it would say so again.
-                Ended::Code(_) => {
+                Ended::Through(_) => {
                     return Err(cluster("rows cannot be tried alone".to_owned()));
                 }
                 Ended::Fell(fall) => fall,
@@ -239,13 +241,13 @@ impl Supervision<'_> {
             }
             // It has said itself that something else than a row is in its way. All rows are tried again then, and that in
             // vain ends the run.
-            if fall.code.is_some() {
+            let Cause::Died(marks) = &fall.cause else {
                 tracing::warn!("rows could not be tried alone: the process {}", fall.how);
                 return Ok(true);
-            }
-            // It died between calls: of the first row, as far as can be told.
-            let row = fall.marks.first().map_or(first, |(row, _)| *row);
-            let stage = fall.marks.last().map_or_else(
+            };
+            // If it died between calls: of the first row, as far as can be told.
+            let row = marks.first().map_or(first, |(row, _)| *row);
+            let stage = marks.last().map_or_else(
                 || suspects.get(&row).map(|(_, stage)| stage.clone()),
                 |(_, rank)| self.stages.get(*rank).cloned(),
             );
@@ -267,7 +269,7 @@ impl Supervision<'_> {
     }
 
     fn bury(&self, fall: &Fall) -> Result<(), RunError> {
-        let working = fall.marks.iter().map(|(row, rank)| Working {
+        let working = fall.marks().iter().map(|(row, rank)| Working {
             row: *row,
             stage: self.stages.get(*rank).cloned().unwrap_or_default(),
         });
@@ -357,24 +359,6 @@ impl Drop for Down<'_> {
         if let Some(fleet) = self.0 {
             fleet.borrow_mut().take_down();
         }
-    }
-}
-
-/// The pause before another attempt: none after one that got on, then doubling, shortened at random by up to half so that
-/// several runs that fell over one store do not come back together.
-fn pause(vain: u32) -> Duration {
-    let Some(doublings) = vain.checked_sub(1) else {
-        return Duration::ZERO;
-    };
-    let full = FIRST_PAUSE.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX));
-    let random = RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64;
-    full.min(LONGEST_PAUSE).mul_f64(0.5 + random / 2.0)
-}
-
-fn counted(count: usize, what: &str) -> String {
-    match count {
-        1 => format!("1 {what}"),
-        _ => format!("{count} {what}s"),
     }
 }
 

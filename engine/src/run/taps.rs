@@ -1,4 +1,4 @@
-//! Answers of a node that does the work of several stages, as those who take from one of these stages see them.
+//! Answers of nodes, as those who take from the stages behind them see them.
 
 use std::sync::Arc;
 

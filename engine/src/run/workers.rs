@@ -15,13 +15,14 @@ use timely::worker::Worker;
 use super::abort::Abort;
 use super::build::{Built, Ends};
 use super::commit::{Committed, Committer};
+use super::feed::{self, Feed, Wanted};
 use super::lower::{Shared, lower};
 use super::machine::Machine;
 use super::reaper::Reaper;
 use super::sink::Outlet;
-use super::source::{self, Wanted};
 use super::{RunError, RunErrorKind};
 use crate::ledger::Ledger;
+use crate::operator::{Sink, Source};
 use crate::plan::{Plan, StageIndex};
 
 /// How long a worker sleeps at most; everything that concerns it wakes it, so this is only a precaution.
@@ -45,65 +46,24 @@ impl Workers<'_> {
     /// Runs the dataflow to its end.
     pub fn run(mut self, machine: &Machine, built: Built) -> Result<Committed, RunError> {
         let abort = Arc::clone(&machine.services.abort);
-        let observer = Arc::clone(&machine.services.observer);
-        let id = |index: StageIndex| self.plan.graph[index].id.as_str();
-        let tokio = tokio::runtime::Handle::current();
-        let gate = Arc::clone(&machine.gate);
         let (reaper, reaper_thread) = Reaper::start().map_err(no_threads)?;
-
-        let mut outlets = Vec::new();
-        let mut committer = None;
-        let feed = match built.source {
-            None => None,
-            Some(source) => {
-                let mut wanted = Wanted {
-                    only: self.only.take(),
-                    ..Wanted::default()
-                };
-                if let Some(ledger) = &mut self.ledger {
-                    ledger.input(source.fingerprint())?;
-                    wanted.go_on_from(ledger.standing());
-                    let standing = ledger.standing();
-                    let done = standing.rows.len() - standing.failed;
-                    observer.progress.set_before(done, standing.failed);
-                }
-                if let Some(total) = source.total_rows() {
-                    observer.progress.set_total(total);
-                }
-                let named = |(index, sink)| (id(index).to_owned(), sink);
-                let mut commits = Committer {
-                    sinks: built.sinks.into_iter().map(named).collect(),
-                    ledger: self.ledger.take(),
-                    gate: Arc::clone(&gate),
-                    abort: Arc::clone(&abort),
-                    observer: Arc::clone(&observer),
-                    partial: wanted.only.is_some(),
-                };
-                commits.resume()?;
-                let sinks = commits.sinks.len();
-                let (parcels, thread) = commits.start(tokio.clone()).map_err(no_threads)?;
-                committer = Some(thread);
-                outlets.extend((0..sinks).map(|place| Outlet {
-                    place,
-                    parcels: parcels.clone(),
-                    observer: Arc::clone(&observer),
-                }));
-                let id = id(self.ends.source);
-                // Its thread ends with the rows, or when nobody takes them any more.
-                let (feed, _) =
-                    source::read(id, source, wanted, tokio, &gate, &abort).map_err(no_threads)?;
-                Some(feed)
-            }
-        };
+        let (mut feed, mut outlets, mut committer) = (None, Vec::new(), None);
+        if let Some(source) = built.source {
+            let attached = self.attach(machine, source, built.sinks)?;
+            feed = Some(attached.feed);
+            outlets = attached.outlets;
+            committer = Some(attached.committer);
+        }
         let shared = Shared {
             plan: self.plan.clone(),
             ends: self.ends,
             stages: machine.stages.iter().cloned().collect(),
-            observer,
+            observer: Arc::clone(&machine.services.observer),
             abort: Arc::clone(&abort),
-            gate,
+            gate: Arc::clone(&machine.gate),
             reaper,
             span: self.span,
+            voice: Default::default(),
             feed: Mutex::new(feed),
             outlets: Mutex::new(outlets),
         };
@@ -117,6 +77,65 @@ impl Workers<'_> {
         let _ = reaper_thread.join();
         Ok(committed.unwrap_or(Committed::Early))
     }
+
+    /// Starts the threads that read and commit, behind what the ledger says is done.
+    fn attach(
+        &mut self,
+        machine: &Machine,
+        source: Box<dyn Source>,
+        sinks: Vec<(StageIndex, Box<dyn Sink>)>,
+    ) -> Result<Attached, RunError> {
+        let (observer, abort) = (&machine.services.observer, &machine.services.abort);
+        let id = |index: StageIndex| self.plan.graph[index].id.clone();
+        let tokio = tokio::runtime::Handle::current();
+        let mut wanted = Wanted {
+            only: self.only.take(),
+            ..Wanted::default()
+        };
+        if let Some(ledger) = &mut self.ledger {
+            ledger.input(source.fingerprint())?;
+            let standing = ledger.standing();
+            wanted.go_on_from(standing);
+            let done = standing.rows.len() - standing.failed;
+            observer.progress.set_before(done, standing.failed);
+        }
+        if let Some(total) = source.total_rows() {
+            observer.progress.set_total(total);
+        }
+        let sinks = sinks.into_iter().map(|(index, sink)| (id(index), sink));
+        let mut commits = Committer {
+            sinks: sinks.collect(),
+            ledger: self.ledger.take(),
+            gate: Arc::clone(&machine.gate),
+            abort: Arc::clone(abort),
+            observer: Arc::clone(observer),
+            partial: wanted.only.is_some(),
+        };
+        commits.resume()?;
+        let places = 0..commits.sinks.len();
+        let (parcels, committer) = commits.start(tokio.clone()).map_err(no_threads)?;
+        let outlets = places.map(|place| Outlet {
+            place,
+            parcels: parcels.clone(),
+            observer: Arc::clone(observer),
+        });
+        let source_id = id(self.ends.source);
+        // Its thread ends with the rows, or when nobody takes them any more.
+        let (feed, _) = feed::read(source_id, source, wanted, tokio, &machine.gate, abort)
+            .map_err(no_threads)?;
+        Ok(Attached {
+            feed,
+            outlets: outlets.collect(),
+            committer,
+        })
+    }
+}
+
+/// What stands at both ends of the dataflow, in the process that has source and sinks.
+struct Attached {
+    feed: Feed,
+    outlets: Vec<Outlet>,
+    committer: JoinHandle<Option<Committed>>,
 }
 
 /// Starts the workers and waits until they are through, or the job is to end.

@@ -401,3 +401,144 @@ fn stages_that_give_a_missing_input_are_named() {
         );
     }
 }
+
+/// The codes that a file brings about, and the lines, for a message.
+fn codes(bench: &Bench, text: &str) -> (Vec<Code>, String) {
+    let compiled = bench.compile(text);
+    let codes = compiled.diagnostics.iter().map(|found| found.code);
+    (codes.collect(), bench.lines(text))
+}
+
+#[test]
+fn mistakes_in_bounds_and_settings_hide_no_other() {
+    let text = SOUND
+        .replace("items: 12", "item: 12\n  item_timeout: 5\n  disk: 1KB")
+        .replace("concurrency: 6", "device: cuda")
+        .replace(
+            "op: judge, from: counted,",
+            "op: judge, timeout: 5, device: gpu, from: counted,",
+        )
+        .replace("timeout: 300s", "timeout: 1h");
+    let (codes, lines) = codes(&Bench::default(), &text);
+    // That the hour is longer than an item may live is not known.
+    assert_eq!(
+        codes,
+        [
+            Code::UnknownParameter,
+            Code::WrongType,
+            Code::BadLimit,
+            Code::Inapplicable,
+            Code::WrongType,
+            Code::BadDevice,
+        ],
+        "{lines}"
+    );
+}
+
+#[test]
+fn a_store_without_a_type_is_told_the_types() {
+    let store = |settings: &str| {
+        let text = section(&format!("stores: {{ near: {{ {settings} }} }}"));
+        let text = text.replace("from: rows", "from: rows, with: { store: near }");
+        Bench::default().lines(text)
+    };
+    assert_eq!(
+        store("root: /"),
+        "toy.yaml:2:17: error[C008] stores.near.type: `type` is missing; known types: fs"
+    );
+    assert_eq!(
+        store("typ: fs, root: /"),
+        "toy.yaml:2:19: error[C007] stores.near.typ: unknown key `typ`; `type` is missing; known types: fs (did you mean `type`?)"
+    );
+}
+
+#[test]
+fn a_param_whose_set_is_misspelt_is_not_missing_too() {
+    let text = SOUND.replace(
+        "{ type: uri, default: rows.jsonl, help",
+        "{ type: uri, help",
+    );
+    let (found, lines) = codes(&Bench::set("inpt", "x"), &text);
+    assert_eq!(found, [Code::UnknownSet], "{lines}");
+    // It may be given all the same, or another one be missing.
+    let mut bench = Bench::set("inpt", "x");
+    bench.sets.push(("input".to_owned(), "y".to_owned()));
+    assert_eq!(codes(&bench, &text).0, [Code::UnknownSet]);
+    let (found, lines) = codes(&Bench::set("other", "x"), &text);
+    assert_eq!(found, [Code::UnknownSet, Code::MissingParam], "{lines}");
+}
+
+#[test]
+fn of_what_no_stage_takes_nothing_is_demanded() {
+    let more = |from: &str| {
+        SOUND.replace(
+            "  summed:",
+            &format!("  idle: {{ op: choosy, from: {from} }}\n  summed:"),
+        )
+    };
+    let (found, lines) = codes(&Bench::default(), &more("counted"));
+    assert_eq!(found, [Code::DeadEnd], "{lines}");
+    // Its only consumer may have misspelt it.
+    let text = more("counted").replace("from: [counted, raised]", "from: [idel, raised]");
+    let (found, lines) = codes(&Bench::default(), &text);
+    assert_eq!(found, [Code::UnknownInput], "{lines}");
+}
+
+#[test]
+fn of_many_words_only_some_are_told() {
+    let lines = |signals: &str| {
+        Bench::default().lines(SOUND.replace(
+            "op: add, from: [counted, raised]",
+            &format!("op: measure, from: counted{signals}"),
+        ))
+    };
+    let told = lines(", with: { signals: [sharpnes] }");
+    assert!(
+        told.ends_with(
+            "expected one of 14 words, got `sharpnes` (did you mean `sharpness`? `clipsieve operators measure` lists them)"
+        ),
+        "{told}"
+    );
+    let told = lines(", with: { signals: [loudness] }");
+    assert!(
+        told.ends_with(
+            "expected one of sharpness, noise, banding, flicker, freeze, black, white, hue, grain, blocks and 4 more, got `loudness` (`clipsieve operators measure` lists them)"
+        ),
+        "{told}"
+    );
+    let told = lines("");
+    assert!(
+        told.ends_with("grain, blocks and 4 more (`clipsieve operators measure` lists them)"),
+        "{told}"
+    );
+}
+
+#[test]
+fn choices_of_a_param_are_told_with_the_nearest() {
+    let text = |default: &str| {
+        let declared = format!("type: choice, choices: [soft, hard], default: {default}");
+        section(&format!(
+            "params: {{ n: {{ {declared} }} }}\ndescription: \"${{n}}\""
+        ))
+    };
+    let lines = Bench::default().lines(text("sotf"));
+    assert!(
+        lines.ends_with("expected one of soft, hard, got `sotf` (did you mean `soft`?)"),
+        "{lines}"
+    );
+    assert!(!Bench::default().lines(text("x")).contains("did you mean"));
+}
+
+#[test]
+fn values_with_other_units_and_words_are_told_how_to_be_written() {
+    let text = SOUND
+        .replace("memory: 2GiB", "disk: 10gb")
+        .replace("timeout: 300s", "timeout: 2sec")
+        .replace("threshold: 0.9", "threshold: 50%")
+        .replace("when: \"${strict}\"", "when: yes");
+    let lines = Bench::set("strict", "off").lines(text);
+    for meant in ["10GB", "2s", "0.5", "true", "false"] {
+        let help = format!("(did you mean `{meant}`?)");
+        assert!(lines.contains(&help), "{help}\n{lines}");
+    }
+}

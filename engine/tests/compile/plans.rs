@@ -187,6 +187,8 @@ fn ports_keep_the_order_of_from() {
         .map(|index| plan.graph[*index].id.as_str())
         .collect();
     assert_eq!(from, ["counted", "raised"]);
+    let ids: Vec<_> = summed.taps.iter().map(|tap| tap.id.as_str()).collect();
+    assert_eq!(ids, from);
     for index in &plan.order {
         for edge in plan.graph.edges(*index) {
             use petgraph::visit::EdgeRef;

@@ -150,7 +150,7 @@ proptest! {
         let plan = compiled.plan.as_ref();
         let plan = plan.unwrap_or_else(|| panic!("{}\n{text}", Bench::default().lines(&text)));
         // Each stage of the file is in exactly one node.
-        let stages = plan.order.iter().map(|index| plan.graph[*index].stands_for());
+        let stages = plan.stages().map(|stage| stage.stands_for());
         prop_assert_eq!(stages.sum::<usize>(), inputs.len() + 5);
         let position: HashMap<_, _> =
             plan.order.iter().enumerate().map(|(position, index)| (*index, position)).collect();

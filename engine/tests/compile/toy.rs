@@ -214,6 +214,47 @@ fn judge_identity(setting: &Setting<'_>) -> Result<Option<Json>, Finding> {
     Ok(Some(json!({ "backbone": model.path.parent() })))
 }
 
+/// Gives nothing that nobody asks for.
+static CHOOSY: OperatorSpec = OperatorSpec {
+    demand: Some(|_, wishes| match wishes {
+        [] => Err(Finding::stage("no stage takes its numbers")),
+        _ => Ok(None),
+    }),
+    ..toy(
+        "choosy",
+        Ports::Fixed(&[way(&[NUMBER], NUMBER)]),
+        &[],
+        Executor::Cpu,
+    )
+};
+
+/// Many words may stand in its list.
+static MEASURE: OperatorSpec = toy(
+    "measure",
+    Ports::Fixed(&[way(&[NUMBER], NUMBER)]),
+    &[param(
+        "signals",
+        ParamType::List(&ParamType::Choice(&[
+            "sharpness",
+            "noise",
+            "banding",
+            "flicker",
+            "freeze",
+            "black",
+            "white",
+            "hue",
+            "grain",
+            "blocks",
+            "rings",
+            "jitter",
+            "shake",
+            "zoom",
+        ])),
+        Fallback::Required,
+    )],
+    Executor::Cpu,
+);
+
 static COLLECT: OperatorSpec = toy(
     "collect",
     Ports::Gather {
@@ -269,7 +310,8 @@ fn check_store(settings: &Json, from_environment: &[&str]) -> Result<(), StorePr
     let checked = match (settings["type"].as_str(), settings["root"].as_str()) {
         (Some("fs"), Some(root)) if root.starts_with('/') => Ok(()),
         (Some("fs"), root) => Err(format!("root {root:?} is not an absolute path")),
-        (other, _) => Err(format!("unknown store type {other:?}; known: fs")),
+        (None, _) => Err("`type` is missing; known types: fs".to_owned()),
+        (Some(other), _) => Err(format!("unknown store type `{other}`; known: fs")),
     };
     checked.map_err(|message| StoreProblem {
         setting: None,
@@ -288,6 +330,8 @@ pub fn registry() -> Registry {
             &ADD,
             &WEIGH,
             &JUDGE,
+            &MEASURE,
+            &CHOOSY,
             &COLLECT,
             &WRITE_ROWS,
             &MISMADE,

@@ -8,5 +8,6 @@ mod batches;
 mod bounds;
 mod items;
 mod jobs;
+mod logs;
 mod parts;
 mod shapes;

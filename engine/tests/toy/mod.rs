@@ -141,11 +141,18 @@ impl Toy {
         let mut params = Params::default();
         params.insert("toy", ParamValue::Int(makers.len() as i64 - 1));
         drop(makers);
+        let tap = |node: &StageIndex| Tap {
+            id: self.plan.graph[*node].id.clone(),
+            part: None,
+            renames: Vec::new(),
+        };
+        let taps = inputs.iter().map(tap).collect();
         let index = self.plan.graph.add_node(Stage {
             id: id.to_owned(),
             spec,
             params,
             inputs: inputs.to_vec(),
+            taps,
             input_kinds: vec![NUMBER; inputs.len()],
             output: Some(NUMBER),
             placement: Placement {
@@ -164,7 +171,6 @@ impl Toy {
             wishes: Vec::new(),
             aliases: Vec::new(),
             parts: Vec::new(),
-            taps: BTreeMap::new(),
             common: None,
             cost: None,
         });
@@ -313,14 +319,10 @@ impl Toy {
 
     /// Lets a port take from a part of a node, which the file calls `id`.
     pub fn tap(&mut self, index: StageIndex, port: usize, id: &str, part: Option<usize>) {
-        let of = self.plan.graph[index].inputs[port];
-        let of = self.plan.graph[of].id.clone();
-        let tap = Tap {
-            id: id.to_owned(),
-            part,
-            renames: vec![(of, id.to_owned())],
-        };
-        self.plan.graph[index].taps.insert(port, tap);
+        let tap = &mut self.plan.graph[index].taps[port];
+        let of = std::mem::replace(&mut tap.id, id.to_owned());
+        tap.part = part;
+        tap.renames = vec![(of, id.to_owned())];
     }
 
     /// Adds one to each number.

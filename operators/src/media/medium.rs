@@ -60,10 +60,12 @@ impl Medium {
         }
     }
 
-    /// The same medium for those who want its name and no bytes of it: it does not keep a temporary file there.
+    /// The same medium for those who want its name and no bytes of it: it keeps no temporary file there, and nothing of what
+    /// was found out about the video.
     pub fn unheld(&self) -> Self {
         Self {
             _kept: None,
+            survey: Arc::default(),
             ..self.clone()
         }
     }
@@ -273,6 +275,17 @@ mod tests {
             assert_eq!(rest.len(), 10);
         }
         assert_eq!(meter.bytes(), 20);
+    }
+
+    #[test]
+    fn what_is_kept_for_its_name_keeps_nothing_else() {
+        let kept: Arc<dyn Any + Send + Sync> = Arc::new(());
+        let medium = Medium::temporary("/a.mp4", Arc::clone(&kept));
+        let unheld = medium.unheld();
+        assert!(!Arc::ptr_eq(&medium.survey, &unheld.survey));
+        drop(medium);
+        assert_eq!(Arc::strong_count(&kept), 1);
+        assert_eq!(unheld.name(), Path::new("/a.mp4"));
     }
 
     struct Broken;

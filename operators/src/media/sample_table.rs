@@ -11,6 +11,10 @@ use std::io::{Read, Seek, SeekFrom};
 const MAX_MOOV_BYTES: u64 = 96 << 20;
 /// Boxes looked through on the top level for the `moov`.
 const MAX_BOXES: usize = 4096;
+/// A track of so few samples does no harm, whatever its tables say.
+const HARMLESS_SAMPLES: usize = 1 << 20;
+/// A track of more samples (77 hours of video at 30 frames a second) has no table here.
+const MAX_SAMPLES: usize = 8 << 20;
 /// ffmpeg takes shifts from here on for a damaged table, and forgets all of them.
 const MAX_SHIFT: i32 = 1 << 28;
 
@@ -33,18 +37,35 @@ pub(crate) struct SampleTable {
 }
 
 /// What a file of that kind says of its tracks: the body of its `moov`.
-pub(crate) struct Tracks(Vec<u8>);
+pub(crate) struct Tracks {
+    moov: Vec<u8>,
+    /// Bytes of the whole file.
+    length: u64,
+}
 
 impl Tracks {
     /// Reads it. `None` if there is none, it is too large, or comes after data.
     pub fn read(file: &mut (impl Read + Seek)) -> Option<Self> {
-        moov(file).map(Self)
+        let moov = moov(file)?;
+        let length = file.seek(SeekFrom::End(0)).ok()?;
+        Some(Self { moov, length })
+    }
+
+    /// A number of samples that some track promises and that the file has not even bytes for, if it is a large one. ffmpeg
+    /// would take memory for all of them as it opens the file.
+    pub fn impossible_samples(&self) -> Option<usize> {
+        children(&self.moov)
+            .filter(|(kind, _)| kind == b"trak")
+            .filter_map(|(_, trak)| child(child(trak, b"mdia")?, b"minf"))
+            .filter_map(|information| child(child(information, b"stbl")?, b"stsz"))
+            .filter_map(|sizes| Some(be32(sizes, 8)? as usize))
+            .find(|count| *count > HARMLESS_SAMPLES && *count as u64 > self.length)
     }
 
     /// Whether media data of some track lie in another file, or at a URL. ffmpeg does not go there, but takes the
     /// places that are meant for there for places in this file.
     pub fn lead_elsewhere(&self) -> bool {
-        children(&self.0)
+        children(&self.moov)
             .filter(|(kind, _)| kind == b"trak")
             .filter_map(|(_, trak)| child(child(trak, b"mdia")?, b"minf"))
             .any(|information| is_self_contained(information) == Some(false))
@@ -52,7 +73,7 @@ impl Tracks {
 
     /// The table of the track with this id. `None` for whatever is not plain.
     pub fn table(&self, track: u32) -> Option<SampleTable> {
-        let moov = &self.0;
+        let moov = &self.moov;
         if child(moov, b"mvex").is_some() {
             return None;
         }
@@ -74,7 +95,7 @@ impl Tracks {
         if !is_plain(child(tables, b"stsd")?)? {
             return None;
         }
-        let sizes = sizes(tables)?;
+        let sizes = sizes(tables, self.length)?;
         let offsets = offsets(tables, &sizes)?;
         let shifts = match child(tables, b"ctts") {
             Some(table) => Some(shifts(table, sizes.len())?),
@@ -161,13 +182,17 @@ fn is_plain(descriptions: &[u8]) -> Option<bool> {
     Some(be32(descriptions, 4)? == 1 && &kind != b"encv")
 }
 
-fn sizes(tables: &[u8]) -> Option<Vec<u32>> {
+/// The size of each sample, of a file of `length` bytes.
+fn sizes(tables: &[u8], length: u64) -> Option<Vec<u32>> {
     // `stz2` packs small sizes; nobody writes it for video.
     let table = child(tables, b"stsz")?;
     let (same, count) = (be32(table, 4)?, be32(table, 8)? as usize);
+    // Bytes have to stand behind each sample.
+    if count > MAX_SAMPLES || count as u64 * u64::from(same.max(1)) > length {
+        return None;
+    }
     if same != 0 {
-        // A count that no bytes stand behind.
-        return (count <= MAX_MOOV_BYTES as usize / 4).then(|| vec![same; count]);
+        return Some(vec![same; count]);
     }
     let bytes = table.get(12..)?.get(..count.checked_mul(4)?)?;
     Some(words(bytes).collect())
@@ -332,6 +357,25 @@ mod tests {
         let mut cut = file(&plain());
         cut.pop();
         assert!(read(&cut).is_none());
+    }
+
+    #[test]
+    fn samples_without_bytes_are_not_believed() {
+        let told = |count: u32| {
+            let mut tables = plain();
+            tables[0] = table(b"stsz", &[1, count]);
+            tables[2] = table(b"stsc", &[1, 1, count, 1]);
+            tables.pop();
+            let bytes = file(&tables);
+            let tracks = Tracks::read(&mut Cursor::new(&bytes)).unwrap();
+            (
+                tracks.impossible_samples(),
+                tracks.table(7).map(|table| table.places.len()),
+            )
+        };
+        assert_eq!(told(30), (None, Some(30)));
+        assert_eq!(told(4000), (None, None));
+        assert_eq!(told(20_000_000), (Some(20_000_000), None));
     }
 
     proptest! {

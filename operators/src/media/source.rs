@@ -120,17 +120,22 @@ impl Source {
         self.put_back = packets;
     }
 
-    /// The index that an mp4 or QuickTime file has of its video, all packets in order of decoding; empty for others.
-    pub fn index_entries(&self) -> Vec<ffi::AVIndexEntry> {
-        if !self.is_mp4() {
-            return Vec::new();
-        }
-        // SAFETY: entries are valid until the next call about the stream, and are copied before.
+    /// How many packets the index of its video has.
+    pub fn index_length(&self) -> usize {
+        // SAFETY: reads a number of a live stream.
+        let count = unsafe {
+            ffi::avformat_index_get_entries_count(self.video_stream().as_ptr().cast_mut())
+        };
+        usize::try_from(count).unwrap_or(0)
+    }
+
+    /// The entry of the index of its video for the packet that is decoded as number `at`, from 0.
+    pub fn index_entry(&self, at: usize) -> Option<ffi::AVIndexEntry> {
+        let at = i32::try_from(at).ok()?;
+        // SAFETY: null beyond the end; the entry is valid until the next call about the stream, and is copied before.
         unsafe {
             let stream = self.video_stream().as_ptr().cast_mut();
-            (0..ffi::avformat_index_get_entries_count(stream))
-                .map_while(|at| ffi::avformat_index_get_entry(stream, at).as_ref().copied())
-                .collect()
+            ffi::avformat_index_get_entry(stream, at).as_ref().copied()
         }
     }
 

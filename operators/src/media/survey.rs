@@ -50,10 +50,11 @@ impl Survey {
     /// As for [`probe`](super::probe).
     pub fn take(medium: &Medium, interrupt: &Interrupt) -> Result<Self, MediaError> {
         let meter = Meter::default();
+        let (reader, tracks) = tracks(medium, interrupt, &meter)?;
         let mut source = Source::open(medium, interrupt, &meter)?;
         let info = describe(&source)?;
         let mut inspector = inspector(&source);
-        let tracks = tracks(medium, &source, interrupt, &meter)?;
+        let tracks = (reader, tracks.filter(|_| source.is_mp4()));
         let tabled = match &mut inspector {
             Some(inspector) => tabled(medium, &mut source, tracks, inspector, interrupt, &meter)?,
             None => None,
@@ -129,19 +130,25 @@ fn inspector(source: &Source) -> Option<Inspector> {
     Inspector::new(parameters.id(), &header)
 }
 
-/// What an mp4 or QuickTime file says of its tracks, with the reader that read it.
+/// What an mp4 or QuickTime file says of its tracks, with the reader that read it. Looked at before ffmpeg opens the file:
+/// it would go by all of it.
 fn tracks(
     medium: &Medium,
-    source: &Source,
     interrupt: &Interrupt,
     meter: &Meter,
 ) -> Result<(Metered, Option<Tracks>), MediaError> {
+    interrupt.check(|| format!("opening {medium}"))?;
     let mut reader = medium.reader(interrupt, meter)?;
-    let tracks = match source.is_mp4() {
-        true => Tracks::read(&mut reader),
-        false => None,
-    };
+    let tracks = Tracks::read(&mut reader);
     meter.check(medium.name())?;
+    if let Some(samples) = tracks.as_ref().and_then(Tracks::impossible_samples) {
+        return Err(MediaError::unsupported(
+            medium.name(),
+            format!(
+                "its tables promise {samples} samples, and it has fewer bytes; it is damaged, or made to do harm"
+            ),
+        ));
+    }
     if tracks.as_ref().is_some_and(Tracks::lead_elsewhere) {
         return Err(MediaError::Unsupported {
             path: medium.name().to_owned(),
@@ -164,11 +171,10 @@ fn tabled(
     interrupt: &Interrupt,
     meter: &Meter,
 ) -> Result<Option<Found>, MediaError> {
-    let entries = source.index_entries();
     let (Some(track), Some(tracks)) = (source.track_id(), tracks) else {
         return Ok(None);
     };
-    let Some(table) = tracks.table(track).filter(|_| !entries.is_empty()) else {
+    let Some(table) = tracks.table(track) else {
         return Ok(None);
     };
     let length = reader
@@ -177,7 +183,7 @@ fn tabled(
     let Some(first) = first_packet(source, interrupt)? else {
         return Ok(None);
     };
-    let Some(mut samples) = samples(source, &entries, &table, &first, length) else {
+    let Some(mut samples) = samples(source, &table, &first, length) else {
         return Ok(None);
     };
     let mut window = Window::new(reader);
@@ -232,16 +238,20 @@ fn first_packet(source: &mut Source, interrupt: &Interrupt) -> Result<Option<Pac
 /// What the two readings of the index come to; `None` if they disagree, or the first packet is not what they say.
 fn samples(
     source: &Source,
-    entries: &[ffi::AVIndexEntry],
     table: &SampleTable,
     first: &Packet,
     length: u64,
 ) -> Option<Vec<Sample>> {
+    let entries = source.index_length();
+    if entries == 0 || entries > table.places.len() {
+        return None;
+    }
     let mut places = table.places.iter();
-    let mut samples = Vec::with_capacity(entries.len());
+    let mut samples = Vec::with_capacity(entries);
     let end = source.video_stream().duration();
     let (mut lead, mut usual) = (0, 0);
-    for (at, entry) in entries.iter().enumerate() {
+    for at in 0..entries {
+        let entry = source.index_entry(at)?;
         let (offset, bytes) = (
             u64::try_from(entry.pos).ok()?,
             u32::try_from(entry.size()).ok()?,
@@ -265,7 +275,12 @@ fn samples(
         // ffmpeg takes the length from the rate where presentation is shifted, else from one time to the next.
         let duration = match table.has_shifts {
             true => usual,
-            false => entries.get(at + 1).map_or(end, |next| next.timestamp) - decoded_at,
+            false => {
+                source
+                    .index_entry(at + 1)
+                    .map_or(end, |next| next.timestamp)
+                    - decoded_at
+            }
         };
         if duration <= 0 || (at == 0 && duration != usual) {
             return None;

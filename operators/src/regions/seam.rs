@@ -72,9 +72,11 @@ pub fn seam(planes: &[Plane], side: Side, least: usize, most: usize) -> Option<S
         .map(|depth| (depth, lines[depth - start]))
         .find(|(depth, coverage)| {
             let edge = depth - start;
-            let outside =
-                &lines[edge.saturating_sub(QUIET_PX + SMEAR_PX)..edge.saturating_sub(SMEAR_PX)];
-            let mean = outside.iter().sum::<f32>() / outside.len().max(1) as f32;
+            // Where so little is outside of it that all of that may be smeared, what there is has to do.
+            let to = edge.saturating_sub(SMEAR_PX).max(1).min(edge);
+            let outside = &lines[edge.saturating_sub(QUIET_PX + SMEAR_PX)..to];
+            let mean = outside.iter().sum::<f32>() / outside.len() as f32;
+            // Of the outermost line nothing is outside, and the mean is no number.
             *coverage >= COVERAGE && mean <= QUIET * coverage
         })
         .map(|(depth, _)| {
@@ -131,5 +133,20 @@ mod tests {
             assert_eq!(seam(&all, side, 10, 40), None);
         }
         assert_eq!(seam(&[], Side::Top, 1, 9), None);
+    }
+
+    #[test]
+    fn near_the_edge_of_the_frame_too_a_seam_has_something_quiet_outside() {
+        for least in [0, 1, 2, 3] {
+            assert_eq!(seam(&planes(moving), Side::Top, least, 12), None, "{least}");
+        }
+        for thick in [2, 3, 4] {
+            let all = planes(|k, x, y| match y < thick {
+                true => [90, 90, 90],
+                false => moving(k, x, y),
+            });
+            let found = seam(&all, Side::Top, 1, 12).map(|seam| seam.thickness_px);
+            assert_eq!(found, Some(thick));
+        }
     }
 }

@@ -2,13 +2,12 @@
 
 use std::cmp::Ordering;
 
+pub use clipsieve_models::nms::iou;
+
 use crate::kinds::Region;
 
 /// Smallest overlap (intersection over union) of a box with a track's mean box that makes it part of the track.
 pub const MIN_IOU: f32 = 0.5;
-
-/// Share of the frames in which a track has to be seen, unless the pipeline says otherwise.
-pub const DEFAULT_PERSISTENCE: f32 = 0.3;
 
 /// What a detector saw in one frame.
 #[derive(Debug, Clone, PartialEq)]
@@ -162,18 +161,6 @@ fn area(rect: [f32; 4]) -> f32 {
     } else {
         0.0
     }
-}
-
-/// Intersection over union of two rectangles, 0 to 1.
-pub fn iou(a: [f32; 4], b: [f32; 4]) -> f32 {
-    let shared = area([
-        a[0].max(b[0]),
-        a[1].max(b[1]),
-        a[2].min(b[2]),
-        a[3].min(b[3]),
-    ]);
-    let union = area(a) + area(b) - shared;
-    if union > 0.0 { shared / union } else { 0.0 }
 }
 
 #[cfg(test)]

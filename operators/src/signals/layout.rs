@@ -25,6 +25,11 @@ pub struct Layout {
     pub blue_top: f64,
     /// Blueness of the left third less that of the right, -1 to 1.
     pub blue_left: f64,
+    /// How much more sharply it darkens than brightens on the way down, -1 to 1: things are lit from above and throw their
+    /// shadows below.
+    pub lit_top: f64,
+    /// The same on the way to the right.
+    pub lit_left: f64,
     /// Correlation of the left half with the right, mirrored: 1 for a mirror.
     pub mirror_x: f64,
     /// Correlation of the upper half with the lower, mirrored.
@@ -83,7 +88,9 @@ pub fn layout(frame: ArrayView3<u8>, plane: &Plane) -> Layout {
     }
     let balance = |a: f64, b: f64| if a + b > 0.0 { (a - b) / (a + b) } else { 0.0 };
     let (light, blue) = thirds_of(frame);
-    let small = shrunk(plane);
+    let means = shrunk(plane);
+    let (lit_top, lit_left) = (lit(&means, SMALL), lit(&means, 1));
+    let small = edges_of(&means);
     let compare = |of: &dyn Fn(usize, usize) -> (usize, usize), w: usize, h: usize| {
         let pairs = (0..w * h).map(|at| {
             let (x, y) = (at % w, at / w);
@@ -103,6 +110,8 @@ pub fn layout(frame: ArrayView3<u8>, plane: &Plane) -> Layout {
         detail_left: balance(detail[2], detail[3]),
         blue_top: blue[0] - blue[1],
         blue_left: blue[2] - blue[3],
+        lit_top,
+        lit_left,
         mirror_x: compare(&|x, y| (SMALL - 1 - x, y), half, SMALL),
         mirror_y: compare(&|x, y| (x, SMALL - 1 - y), SMALL, half),
         repeat_x: compare(&|x, y| (x + half, y), half, SMALL),
@@ -138,7 +147,7 @@ fn thirds_of(frame: ArrayView3<u8>) -> ([f64; 4], [f64; 4]) {
 /// Side of the small version in which parts are compared.
 const SMALL: usize = 48;
 
-/// The plane at `SMALL` x `SMALL`, by means, each pixel less the mean of its row and column neighbours: edges, not light.
+/// The plane at `SMALL` x `SMALL`, by means.
 fn shrunk(plane: &Plane) -> Vec<f32> {
     let (w, h) = (plane.width(), plane.height());
     let mut means = vec![0.0f32; SMALL * SMALL];
@@ -157,6 +166,26 @@ fn shrunk(plane: &Plane) -> Vec<f32> {
             means[y * SMALL + x] = sum as f32 / ((right - left) * (bottom - top)).max(1) as f32;
         }
     }
+    means
+}
+
+/// Skewness of the steps from each pixel to the one `step` further on, turned round: the third moment over the third
+/// absolute moment, -1 to 1.
+fn lit(means: &[f32], step: usize) -> f64 {
+    let (mut signed, mut whole) = (0.0f64, 0.0f64);
+    for (at, (own, next)) in means.iter().zip(&means[step..]).enumerate() {
+        if step == 1 && at % SMALL == SMALL - 1 {
+            continue;
+        }
+        let cube = f64::from(next - own).powi(3);
+        signed -= cube;
+        whole += cube.abs();
+    }
+    signed / (whole + 1.0)
+}
+
+/// Each of the means less that of the 5 x 5 around it: edges, not light.
+fn edges_of(means: &[f32]) -> Vec<f32> {
     let at = |x: usize, y: usize| means[y.min(SMALL - 1) * SMALL + x.min(SMALL - 1)];
     let mut edges = Vec::with_capacity(SMALL * SMALL);
     for y in 0..SMALL {
@@ -234,6 +263,22 @@ mod tests {
         assert!(
             sky.light_left.abs() < 0.05 && sky.detail_left.abs() < 0.1,
             "{sky:?}"
+        );
+    }
+
+    #[test]
+    fn light_from_above_leaves_sharp_shadows_below() {
+        // Bars that brighten slowly on the way down, and end at once.
+        let lit = of(|_, y| [(60 + y % 24 * 6) as u8; 3]);
+        let turned = of(|_, y| [(60 + (95 - y) % 24 * 6) as u8; 3]);
+        let aside = of(|x, _| [(60 + x % 32 * 4) as u8; 3]);
+        assert!(
+            lit.lit_top > 0.5 && turned.lit_top < -0.5,
+            "{lit:?} {turned:?}"
+        );
+        assert!(
+            lit.lit_left.abs() < 0.1 && aside.lit_left > 0.5,
+            "{aside:?}"
         );
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Each signal is one number a clip. [`still`], [`texture`], [`detail`], [`layout`], [`colour`], [`chroma`] and most of [`effects`]
 //! look at one frame at a time, [`change`] at two frames that follow one another, [`course`] at how such changes run on,
-//! [`affine`] and [`misfit`] at how much of them a moving camera over a flat picture explains; [`signal`] lists all and puts the
+//! [`heading`] at which way and how fast things go, [`affine`] and [`misfit`] at how much of them a moving camera over a flat
+//! picture explains; [`signal`] lists all and puts the
 //! numbers of the frames together to the number of the clip. They work on the gamma-coded 8-bit luma ([`plane::Plane`]);
 //! [`colour`], [`chroma`], [`texture::uneven_levels`] and some of [`effects`] on RGB. None uses threads or chance: the same frames
 //! give the same number.
@@ -18,6 +19,7 @@ pub mod colour;
 pub mod course;
 pub mod detail;
 pub mod effects;
+pub mod heading;
 pub mod layout;
 pub mod misfit;
 pub mod plane;

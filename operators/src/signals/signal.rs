@@ -9,6 +9,7 @@ use super::colour::{self, Colour};
 use super::course::{self, Standing};
 use super::detail::{self, Detail};
 use super::effects::{self, Specks};
+use super::heading::Heading;
 use super::layout::{self, Layout};
 use super::misfit::{Misfit, misfit};
 use super::plane::Plane;
@@ -33,6 +34,7 @@ enum Group {
     Standing,
     Effects,
     Specks,
+    Heading,
 }
 
 macro_rules! signals {
@@ -109,6 +111,11 @@ signals! {
     DetailLeft "detail_left" Layout 4 "[`Layout::detail_left`], median over the frames."
     BlueTop "blue_top" Layout 4 "[`Layout::blue_top`], median over the frames."
     BlueLeft "blue_left" Layout 4 "[`Layout::blue_left`], median over the frames."
+    LitTop "lit_top" Layout 4 "[`Layout::lit_top`], median over the frames."
+    LitLeft "lit_left" Layout 4 "[`Layout::lit_left`], median over the frames."
+    Sideways "sideways" Heading 4 "[`Heading::sideways`]."
+    SpeedTop "speed_top" Heading 4 "[`Heading::speed_top`]."
+    SpeedLeft "speed_left" Heading 4 "[`Heading::speed_left`]."
     MirrorX "mirror_x" Layout 4 "[`Layout::mirror_x`], of the frame at 80 % of the order."
     MirrorY "mirror_y" Layout 4 "[`Layout::mirror_y`], of the frame at 80 % of the order."
     RepeatX "repeat_x" Layout 4 "[`Layout::repeat_x`], of the frame at 80 % of the order."
@@ -229,6 +236,7 @@ struct Notes<'a> {
     frozen: Vec<f64>,
     standing: Standing,
     specks: Specks,
+    heading: Heading,
 }
 
 impl<'a> Notes<'a> {
@@ -245,6 +253,7 @@ impl<'a> Notes<'a> {
             frozen: Vec::new(),
             standing: Standing::default(),
             specks: Specks::default(),
+            heading: Heading::default(),
         }
     }
 
@@ -321,6 +330,9 @@ impl<'a> Notes<'a> {
         if self.wants(Group::Specks) {
             self.specks.push(&plane);
         }
+        if self.wants(Group::Heading) {
+            self.heading.push(&plane);
+        }
         self.before = Some(plane);
     }
 
@@ -347,6 +359,9 @@ impl<'a> Notes<'a> {
             Signal::MotionLeft => self.standing.motion_place().map(|(_, left)| left),
             Signal::BrightSpecks => self.specks.bright(),
             Signal::SpeckBias => self.specks.bias(),
+            Signal::Sideways => self.heading.sideways(),
+            Signal::SpeedTop => self.heading.speed_top(),
+            Signal::SpeedLeft => self.heading.speed_left(),
             Signal::AffineResidual => misfit.residual,
             Signal::Misfit => misfit.middle_px,
             Signal::MisfitHigh => misfit.high_px,
@@ -419,7 +434,7 @@ const OF_DETAIL: [&[(Signal, OfDetail)]; 2] = [
 type OfLayout = fn(&Layout) -> f64;
 
 /// The signals that look at the layout of one frame at a time.
-const OF_LAYOUT: [(Signal, OfLayout); 13] = [
+const OF_LAYOUT: [(Signal, OfLayout); 15] = [
     (Signal::Upright, |layout| layout.upright),
     (Signal::VerticalEdges, |layout| layout.vertical_edges),
     (Signal::LevelEdges, |layout| layout.level_edges),
@@ -429,6 +444,8 @@ const OF_LAYOUT: [(Signal, OfLayout); 13] = [
     (Signal::DetailLeft, |layout| layout.detail_left),
     (Signal::BlueTop, |layout| layout.blue_top),
     (Signal::BlueLeft, |layout| layout.blue_left),
+    (Signal::LitTop, |layout| layout.lit_top),
+    (Signal::LitLeft, |layout| layout.lit_left),
     (Signal::MirrorX, |layout| layout.mirror_x),
     (Signal::MirrorY, |layout| layout.mirror_y),
     (Signal::RepeatX, |layout| layout.repeat_x),

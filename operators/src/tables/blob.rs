@@ -10,6 +10,7 @@ use bytes::Bytes;
 use parquet::errors::Result as ParquetResult;
 use parquet::file::reader::{ChunkReader, Length};
 
+use super::claims::{place_of_file, place_of_url};
 use crate::stores::{Store, StoreReader, Stored};
 
 /// A larger table is not counted before it is read.
@@ -35,6 +36,17 @@ impl Blob {
         match self {
             Self::File(path) => path.display().to_string(),
             Self::Stored(store, stored) => store.url_of(stored.key.as_str()),
+        }
+    }
+
+    /// Where it lies, the same for all names of one place.
+    pub(super) fn place(&self) -> String {
+        match self {
+            Self::File(path) => place_of_file(path),
+            Self::Stored(store, stored) => match &stored.local {
+                Some(path) => place_of_file(path),
+                None => place_of_url(&store.url_of(stored.key.as_str())),
+            },
         }
     }
 

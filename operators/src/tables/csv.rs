@@ -9,13 +9,13 @@ use csv::{ByteRecord, ReaderBuilder, WriterBuilder};
 use serde_json::{Map, Value as Json, json};
 
 use super::lines::LONGEST_LINE_BYTES;
-use super::{Blob, Format, Spool};
+use super::{Blob, Format, Names, Spool};
 
 /// Comma-separated values.
 pub(super) const CSV: Format = Format {
     name: "CSV",
     extensions: &["csv"],
-    open: |blob| Ok(Box::new(CsvReader::open(blob, b',')?)),
+    open: |blob, names| open(blob, names, b','),
     write: |spool, output| write(spool, output, b','),
 };
 
@@ -23,9 +23,16 @@ pub(super) const CSV: Format = Format {
 pub(super) const TSV: Format = Format {
     name: "TSV",
     extensions: &["tsv"],
-    open: |blob| Ok(Box::new(CsvReader::open(blob, b'\t')?)),
+    open: |blob, names| open(blob, names, b'\t'),
     write: |spool, output| write(spool, output, b'\t'),
 };
+
+fn open(blob: &Blob, names: &Names, separator: u8) -> Result<Box<dyn Source>, OperatorError> {
+    let reader = CsvReader::open(blob, separator)?;
+    let header: Vec<&str> = reader.header.iter().map(String::as_str).collect();
+    names.check(&blob.name(), &header)?;
+    Ok(Box::new(reader))
+}
 
 /// How much of a line that is no row is shown in its result row.
 const SHOWN_CHARS: usize = 200;
@@ -83,6 +90,8 @@ impl<R: Read> CsvReader<R> {
             input,
             since: Arc::clone(&watch),
             longest_bytes,
+            piece: Vec::new(),
+            end: 0,
         };
         let mut records = builder(separator).from_reader(watched);
         let header = records
@@ -129,6 +138,17 @@ impl<R: Read> CsvReader<R> {
         Ok(Row(row))
     }
 
+    /// The line on which the last record begins, from 1. The library's own number counts the line before it where lines end
+    /// with `\r\n`, and empty lines between the two.
+    fn line(&self) -> u64 {
+        let place = self.records.position();
+        let own = self.record.as_slice().iter();
+        let within = own.filter(|byte| **byte == b'\n').count() as u64;
+        let has_ended = self.records.get_ref().byte_before(place.byte()) == Some(b'\n');
+        let ends = place.line().saturating_sub(u64::from(has_ended));
+        ends.saturating_sub(within).max(1)
+    }
+
     fn bad_row(&self, line: u64, why: &str) -> SourceRow {
         let fields: Vec<_> = self.record.iter().map(String::from_utf8_lossy).collect();
         let shown: String = fields.join(",").chars().take(SHOWN_CHARS).collect();
@@ -151,13 +171,10 @@ impl<R: Read + Send> Source for CsvReader<R> {
         let before = self.records.position().line();
         match self.records.read_byte_record(&mut self.record) {
             Ok(false) => Ok(None),
-            Ok(true) => {
-                let line = self.record.position().map_or(before, csv::Position::line);
-                Ok(Some(match self.row() {
-                    Ok(row) => SourceRow { row, problem: None },
-                    Err(why) => self.bad_row(line, &why),
-                }))
-            }
+            Ok(true) => Ok(Some(match self.row() {
+                Ok(row) => SourceRow { row, problem: None },
+                Err(why) => self.bad_row(self.line(), &why),
+            })),
             Err(error) => Err(OperatorError::temporary(format!(
                 "cannot read {} after line {before}: {}",
                 self.name,
@@ -180,6 +197,18 @@ struct Watched<R> {
     input: R,
     since: Arc<AtomicU64>,
     longest_bytes: u64,
+    /// What was read last, and how many bytes were read with it.
+    piece: Vec<u8>,
+    end: u64,
+}
+
+impl<R> Watched<R> {
+    /// The byte before this place, if it is among those that were read last.
+    fn byte_before(&self, place: u64) -> Option<u8> {
+        let to_end = usize::try_from(self.end.checked_sub(place)?).ok()?;
+        let at = self.piece.len().checked_sub(to_end + 1)?;
+        self.piece.get(at).copied()
+    }
 }
 
 impl<R: Read> Read for Watched<R> {
@@ -192,6 +221,11 @@ impl<R: Read> Read for Watched<R> {
         }
         let read = self.input.read(into)?;
         self.since.fetch_add(read as u64, Ordering::Relaxed);
+        if read > 0 {
+            self.piece.clear();
+            self.piece.extend_from_slice(&into[..read]);
+            self.end += read as u64;
+        }
         Ok(read)
     }
 }
@@ -313,6 +347,18 @@ mod tests {
             ]
         );
         assert_eq!(rows[2].row.0["input_text"], "1,2,3");
+    }
+
+    #[test]
+    fn lines_are_counted_as_editors_count_them_whatever_ends_them() {
+        let unix = "a,b\n1,2\n\n1\n\"x\ny\",2\n\"x\ny\"\n\n\n5";
+        for end in ["\n", "\r\n"] {
+            let text = format!("\u{feff}{}", unix.replace('\n', end));
+            let rows = read(text.as_bytes()).unwrap();
+            let bad = rows.iter().filter(|row| row.problem.is_some());
+            let lines: Vec<&Json> = bad.map(|row| &row.row.0["input_line"]).collect();
+            assert_eq!(lines, [4, 7, 11], "{end:?}");
+        }
     }
 
     #[test]

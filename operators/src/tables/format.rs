@@ -5,7 +5,10 @@ use std::path::Path;
 
 use clipsieve_engine::operator::{OperatorError, Source};
 
-use super::{Blob, Spool, csv, jsonl, parquet};
+use super::{Blob, Names, Spool, csv, jsonl, parquet};
+
+/// Opens a reader of a table whose columns have these names.
+type Open = fn(&Blob, &Names) -> Result<Box<dyn Source>, OperatorError>;
 
 /// A format of tables.
 pub struct Format {
@@ -13,8 +16,8 @@ pub struct Format {
     pub name: &'static str,
     /// The file extensions that mean it, in lower case.
     pub extensions: &'static [&'static str],
-    /// Opens a reader of a table.
-    pub open: fn(&Blob) -> Result<Box<dyn Source>, OperatorError>,
+    /// Opens a reader of a table, whose columns are checked if they are known before its rows.
+    pub open: Open,
     /// Writes a table of these rows.
     pub write: fn(&mut Spool, &mut (dyn Write + Send)) -> io::Result<()>,
 }

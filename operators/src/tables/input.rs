@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json};
 use crate::json::kind_of;
 
 /// The columns of an input row that mean something; all others pass through.
-const COLUMNS: [&str; 5] = ["video_id", "oss_bucket", "video_path", "video_tag", "info"];
+pub(super) const COLUMNS: [&str; 5] = ["video_id", "oss_bucket", "video_path", "video_tag", "info"];
 
 /// An input row, looked at through the columns that mean something.
 #[derive(Debug, Clone, Copy)]

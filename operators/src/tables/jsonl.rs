@@ -18,7 +18,7 @@ const SHOWN_CHARS: usize = 200;
 pub(super) const JSONL: Format = Format {
     name: "JSON lines",
     extensions: &["jsonl", "ndjson"],
-    open: |blob| Ok(Box::new(JsonlReader::open(blob)?)),
+    open: |blob, _| Ok(Box::new(JsonlReader::open(blob)?)),
     write: |spool, output| spool.copy(output),
 };
 

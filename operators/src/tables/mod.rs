@@ -12,6 +12,7 @@
 
 mod blob;
 mod cells;
+mod claims;
 mod columns;
 mod csv;
 pub mod files;
@@ -19,6 +20,7 @@ mod format;
 mod input;
 mod jsonl;
 mod lines;
+mod names;
 mod odps;
 mod open;
 mod output;
@@ -30,13 +32,15 @@ mod stored;
 mod write;
 
 pub use blob::Blob;
+pub use claims::Claims;
 pub use csv::CsvReader;
 pub use format::{FORMATS, Format};
 pub use input::InputRow;
 pub use jsonl::{JsonlReader, JsonlWriter};
 pub use lines::LONGEST_LINE_BYTES;
+pub use names::Names;
 pub use odps::OdpsReader;
-pub use open::{Reading, check_uri, open, open_all};
+pub use open::{Intake, Reading, check_uri, open, open_all};
 pub use output::Output;
 pub use parquet::ParquetReader;
 pub use result::{Machine, ResultRow};

@@ -2,14 +2,16 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use clipsieve_engine::operator::{OperatorError, Source, Stores};
 
+use super::claims::place_of_file;
 use super::format::{cannot_read, extensions};
 use super::odps::{self, OdpsReader};
 use super::several::Opens;
 use super::stored::{self, StoreUri};
-use super::{Blob, Format, Several, files};
+use super::{Blob, Format, Names, Several, files};
 
 /// What a URI is opened with.
 #[derive(Clone, Copy)]
@@ -24,18 +26,63 @@ pub struct Reading<'a> {
     pub scratch: &'a Path,
 }
 
+/// What is asked of tables as they are opened, and which ones they were.
+#[derive(Clone, Default)]
+pub struct Intake {
+    names: Names,
+    places: Arc<Mutex<Vec<String>>>,
+}
+
+impl Intake {
+    /// Tables whose columns have these names.
+    pub fn new(names: Names) -> Self {
+        Self {
+            names,
+            places: Arc::default(),
+        }
+    }
+
+    /// Where the tables lie that were found so far.
+    pub fn places(&self) -> Vec<String> {
+        self.all().clone()
+    }
+
+    /// A table that is found at this place is read, now or later.
+    pub(super) fn note(&self, place: String) {
+        self.all().push(place);
+    }
+
+    /// Opens a table.
+    pub(super) fn open(
+        &self,
+        format: &Format,
+        blob: &Blob,
+    ) -> Result<Box<dyn Source>, OperatorError> {
+        self.note(blob.place());
+        Ok(self.names.over((format.open)(blob, &self.names)?))
+    }
+
+    fn all(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Opens the rows that URIs name, one after another.
 ///
 /// # Errors
-/// As [`open`], of any of them.
-pub fn open_all(uris: &[&str], reading: &Reading<'_>) -> Result<Box<dyn Source>, OperatorError> {
+/// As [`open`], of any of them; and `Config` if a table has not the columns that are needed.
+pub fn open_all(
+    uris: &[&str],
+    reading: &Reading<'_>,
+    intake: &Intake,
+) -> Result<Box<dyn Source>, OperatorError> {
     if let [uri] = uris {
-        return open(uri, reading);
+        return open_into(uri, reading, intake);
     }
     let opens = |uri: &&str| -> Opens {
         let (uri, stores) = ((*uri).to_owned(), reading.stores.clone());
         let (endpoint, limit) = (reading.endpoint.map(str::to_owned), reading.limit);
-        let scratch = reading.scratch.to_path_buf();
+        let (scratch, intake) = (reading.scratch.to_path_buf(), intake.clone());
         Box::new(move || {
             let reading = Reading {
                 stores: &stores,
@@ -43,7 +90,7 @@ pub fn open_all(uris: &[&str], reading: &Reading<'_>) -> Result<Box<dyn Source>,
                 limit,
                 scratch: &scratch,
             };
-            open(&uri, &reading)
+            open_into(&uri, &reading, &intake)
         })
     };
     Ok(Box::new(Several::new(uris.iter().map(opens).collect())?))
@@ -54,6 +101,14 @@ pub fn open_all(uris: &[&str], reading: &Reading<'_>) -> Result<Box<dyn Source>,
 /// # Errors
 /// `Config` if there is nothing of that name, nothing in it, or nothing that can be read.
 pub fn open(uri: &str, reading: &Reading<'_>) -> Result<Box<dyn Source>, OperatorError> {
+    open_into(uri, reading, &Intake::default())
+}
+
+fn open_into(
+    uri: &str,
+    reading: &Reading<'_>,
+    intake: &Intake,
+) -> Result<Box<dyn Source>, OperatorError> {
     check_uri(uri).map_err(OperatorError::config)?;
     if odps::is_odps(uri) {
         let Reading {
@@ -62,17 +117,20 @@ pub fn open(uri: &str, reading: &Reading<'_>) -> Result<Box<dyn Source>, Operato
             scratch,
             ..
         } = *reading;
-        return Ok(Box::new(OdpsReader::open(uri, endpoint, limit, scratch)?));
+        let names = &intake.names;
+        let rows = OdpsReader::open(uri, endpoint, limit, scratch, names)?;
+        return Ok(names.over(Box::new(rows)));
     }
     if let Some(place) = StoreUri::parse(uri) {
-        return stored::open(uri, place.map_err(OperatorError::config)?, reading.stores);
+        let place = place.map_err(OperatorError::config)?;
+        return stored::open(uri, place, reading.stores, intake);
     }
     let path = Path::new(uri);
     let about = match std::fs::metadata(path) {
         Ok(about) => about,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if files::is_glob(uri) {
-                return several(files::glob(uri)?);
+                return several(files::glob(uri)?, intake);
             }
             let from = match std::env::current_dir() {
                 Ok(folder) if path.is_relative() => format!(" (seen from {})", folder.display()),
@@ -86,10 +144,10 @@ pub fn open(uri: &str, reading: &Reading<'_>) -> Result<Box<dyn Source>, Operato
         Err(error) => return Err(cannot_read(uri, &error)),
     };
     if about.is_dir() {
-        return several(files::folder(path)?);
+        return several(files::folder(path)?, intake);
     }
     if let Some(format) = Format::of(path) {
-        return (format.open)(&Blob::file(path));
+        return intake.open(format, &Blob::file(path));
     }
     if files::is_video(path) {
         return Ok(Box::new(files::single(path)));
@@ -101,13 +159,17 @@ pub fn open(uri: &str, reading: &Reading<'_>) -> Result<Box<dyn Source>, Operato
 }
 
 /// Videos as rows, or the rows of tables.
-fn several(found: files::Found) -> Result<Box<dyn Source>, OperatorError> {
+fn several(found: files::Found, intake: &Intake) -> Result<Box<dyn Source>, OperatorError> {
     Ok(match found {
         files::Found::Videos(videos) => Box::new(videos),
         files::Found::Tables(paths) => {
-            let table = |path: PathBuf| Some((Format::of(&path)?, Blob::file(path)));
+            let table = |path: PathBuf| {
+                intake.note(place_of_file(&path));
+                Some((Format::of(&path)?, Blob::file(path)))
+            };
             Box::new(Several::files(
                 paths.into_iter().filter_map(table).collect(),
+                intake,
             )?)
         }
     })

@@ -10,7 +10,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
-use super::{Blob, Format, Spool, cells, columns};
+use super::{Blob, Format, Names, Spool, cells, columns};
 
 /// Rows that are decoded at once.
 const BATCH_ROWS: usize = 1024;
@@ -22,7 +22,7 @@ const GROUP_ROWS: usize = 250_000;
 pub(super) const PARQUET: Format = Format {
     name: "Parquet",
     extensions: &["parquet", "parq"],
-    open: |blob| Ok(Box::new(ParquetReader::open(blob)?)),
+    open: |blob, names| Ok(Box::new(ParquetReader::open(blob, names)?)),
     write,
 };
 
@@ -41,8 +41,9 @@ impl ParquetReader {
     /// Opens a file.
     ///
     /// # Errors
-    /// `Config` if it cannot be read, is no Parquet, or has a column of a type that no row's value can be.
-    pub fn open(blob: &Blob) -> Result<Self, OperatorError> {
+    /// `Config` if it cannot be read, is no Parquet, has a column of a type that no row's value can be, or has not the
+    /// columns that are needed.
+    pub fn open(blob: &Blob, names: &Names) -> Result<Self, OperatorError> {
         let name = blob.name();
         let refuse = |why: String| OperatorError::config(format!("cannot read {name}: {why}"));
         let chunks = blob.chunks().map_err(|error| refuse(error.to_string()))?;
@@ -53,6 +54,9 @@ impl ParquetReader {
                 "column `{column}` is of type {kind}, which no row can hold; leave it out of the table"
             )));
         }
+        let columns = builder.schema().fields().iter();
+        let columns: Vec<&str> = columns.map(|field| field.name().as_str()).collect();
+        names.check(&name, &columns)?;
         let total_rows = u64::try_from(builder.metadata().file_metadata().num_rows()).ok();
         let batches = builder
             .with_batch_size(BATCH_ROWS)

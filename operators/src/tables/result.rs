@@ -79,7 +79,7 @@ impl<'a> ResultRow<'a> {
     /// * `video_oss_url` is the uploaded file, else `oss://bucket/path` if the input names a bucket, else where the video
     ///   was taken from, else the input's path, else null.
     /// * `info` holds the keys of the input's `info`, then what was found; what was found wins when both have a key, so
-    ///   that a row can be judged again. An `info` that is no JSON object is kept as text under `unparsed`.
+    ///   that a result row can be judged again. An `info` that is no JSON object is kept as text under `unparsed`.
     /// * `start_time` and `avg_cost` are null when it is not known when work began.
     /// * Other columns of the input follow, except `video_path`, which `video_oss_url` replaces.
     pub fn build(self, machine: &Machine, ended_at: SystemTime) -> Document {

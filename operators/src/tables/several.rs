@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use clipsieve_engine::operator::{OperatorError, Source, SourceRow};
 
-use super::{Blob, Format};
+use super::{Blob, Format, Intake};
 
 /// More tables than this are not counted before they are read.
 const COUNTED: usize = 256;
@@ -49,9 +49,13 @@ impl Several {
     }
 
     /// Files of known formats.
-    pub(super) fn files(files: Vec<(&'static Format, Blob)>) -> Result<Self, OperatorError> {
+    pub(super) fn files(
+        files: Vec<(&'static Format, Blob)>,
+        intake: &Intake,
+    ) -> Result<Self, OperatorError> {
         let opens = |(format, blob): (&'static Format, Blob)| -> Opens {
-            Box::new(move || (format.open)(&blob))
+            let intake = intake.clone();
+            Box::new(move || intake.open(format, &blob))
         };
         Self::new(files.into_iter().map(opens).collect())
     }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use clipsieve_engine::operator::{OperatorError, Source, Stores};
 use glob::{MatchOptions, Pattern};
 
+use super::claims::place_of_url;
 use super::several::Opens;
-use super::{Blob, Format, Several, files};
+use super::{Blob, Format, Intake, Several, files};
 use crate::stores::{Access, Store, StoreError, StoreErrorKind, wait};
 
 const SCHEME: &str = "store://";
@@ -51,6 +52,7 @@ pub(super) fn open(
     uri: &str,
     place: StoreUri<'_>,
     stores: &Stores,
+    intake: &Intake,
 ) -> Result<Box<dyn Source>, OperatorError> {
     let store = Store::named(stores, place.store, Access::Read)?;
     let refuse = |error: StoreError| OperatorError::config(format!("cannot read `{uri}`: {error}"));
@@ -83,6 +85,7 @@ pub(super) fn open(
             found.ok_or_else(|| {
                 OperatorError::config(format!("no video and no table matches `{uri}`"))
             })?,
+            intake,
         );
     }
     let mut trouble = None;
@@ -104,7 +107,7 @@ pub(super) fn open(
     };
     if let Some(blob) = located {
         return match Format::of(path) {
-            Some(format) => (format.open)(&blob),
+            Some(format) => intake.open(format, &blob),
             None if files::is_video(path) => Ok(Box::new(files::single(path))),
             None => Err(OperatorError::config(format!(
                 "`{uri}` is neither a table nor a video by its extension"
@@ -118,7 +121,7 @@ pub(super) fn open(
     let mut paths = list(&store, place.path).map_err(refuse)?;
     paths.retain(|path| !hidden(path));
     match files::sort_out(path, paths, false) {
-        Some(found) => several(&store, found),
+        Some(found) => several(&store, found, intake),
         None => Err(trouble.map_or_else(
             || {
                 OperatorError::config(format!(
@@ -145,7 +148,11 @@ fn locate(store: &Store, path: &str) -> Result<Blob, StoreError> {
     Ok(Blob::Stored(store.clone(), Arc::new(stored)))
 }
 
-fn several(store: &Store, found: files::Found) -> Result<Box<dyn Source>, OperatorError> {
+fn several(
+    store: &Store,
+    found: files::Found,
+    intake: &Intake,
+) -> Result<Box<dyn Source>, OperatorError> {
     let tables = match found {
         files::Found::Videos(videos) => return Ok(Box::new(videos)),
         files::Found::Tables(paths) => paths,
@@ -153,10 +160,12 @@ fn several(store: &Store, found: files::Found) -> Result<Box<dyn Source>, Operat
     let opens = |path: PathBuf| -> Option<Opens> {
         let format = Format::of(&path)?;
         let (store, path) = (store.clone(), path.to_string_lossy().into_owned());
+        let intake = intake.clone();
+        intake.note(place_of_url(&store.url_of(&path)));
         Some(Box::new(move || {
             let blob = locate(&store, &path)
                 .map_err(|error| OperatorError::config(format!("cannot read `{path}`: {error}")))?;
-            (format.open)(&blob)
+            intake.open(format, &blob)
         }))
     };
     Ok(Box::new(Several::new(

@@ -2,10 +2,9 @@
 
 use petgraph::visit::EdgeRef;
 
-use super::layout::counted;
 use super::text_logical::notes as logical_notes;
 use super::text_physical::{notes as physical_notes, resource_lines, runs_on, totals};
-use crate::operator::units::format_duration;
+use crate::operator::units::{counted, format_duration};
 use crate::operator::{Executor, OperatorSpec};
 use crate::plan::{LogicalGraph, LogicalStage, Plan, Stage};
 
@@ -117,7 +116,6 @@ pub(super) fn physical(plan: &Plan) -> Picture {
             .map(|(name, value)| format!("{name}: {value}")),
     );
     title.extend(resource_lines(plan));
-    let position = |index| plan.order.iter().position(|other| *other == index);
     let arrows = plan.order.iter().flat_map(|index| plan.graph.edges(*index));
     let arrows = arrows.filter_map(|edge| {
         let (from, to) = (&plan.graph[edge.source()], &plan.graph[edge.target()]);
@@ -128,8 +126,8 @@ pub(super) fn physical(plan: &Plan) -> Picture {
             _ => "",
         };
         Some(Arrow {
-            from: position(edge.source())?,
-            to: position(edge.target())?,
+            from: plan.rank(edge.source())?,
+            to: plan.rank(edge.target())?,
             label: format!("{}{exchange}", from.output.map_or("?", |kind| kind.0)),
             is_exchange,
             is_off: false,
@@ -140,9 +138,8 @@ pub(super) fn physical(plan: &Plan) -> Picture {
     Picture {
         title,
         nodes: plan
-            .order
-            .iter()
-            .map(|index| physical_node(plan, &plan.graph[*index]))
+            .stages()
+            .map(|stage| physical_node(plan, stage))
             .collect(),
         arrows,
     }

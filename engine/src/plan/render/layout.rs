@@ -104,21 +104,22 @@ pub(super) fn push_line(out: &mut String, line: &str) {
     out.push('\n');
 }
 
+/// Writes notes beside a drawing, set in.
+pub(super) fn push_notes(out: &mut String, drawn: &str, notes: impl IntoIterator<Item = String>) {
+    let width = COLUMNS.saturating_sub(drawn.chars().count() + 5);
+    for note in notes {
+        for (index, text) in wrap(&note, width).into_iter().enumerate() {
+            let indent = if index == 0 { "  " } else { "    " };
+            push_line(out, &format!("{drawn} {indent}{text}"));
+        }
+    }
+}
+
 /// A heading: what it is on the left, which view on the right.
 pub(super) fn heading(out: &mut String, left: &str, right: &str) {
     let right_width = right.chars().count();
     let line = format!("{} {right}", cell(left, COLUMNS - right_width - 1));
     push_line(out, &line);
-}
-
-/// `1 stage`, `2 stages`.
-pub(super) fn counted(count: usize, thing: &str) -> String {
-    let plural = match thing.ends_with('s') {
-        _ if count == 1 => "",
-        true => "es",
-        false => "s",
-    };
-    format!("{count} {thing}{plural}")
 }
 
 #[cfg(test)]

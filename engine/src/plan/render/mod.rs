@@ -8,6 +8,7 @@
 
 mod boxes;
 mod dot;
+mod facts;
 mod lanes;
 mod layout;
 mod mermaid;

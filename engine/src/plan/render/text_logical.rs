@@ -1,5 +1,6 @@
 use super::lanes::draw;
-use super::layout::{COLUMNS, column, counted, heading, push_line, row, wrap};
+use super::layout::{COLUMNS, column, heading, push_line, push_notes, row, wrap};
+use crate::operator::units::counted;
 use crate::plan::{LogicalGraph, LogicalStage};
 
 /// Width that is kept for what a stage takes from.
@@ -22,7 +23,11 @@ pub(super) fn render(graph: &LogicalGraph) -> String {
     }
     push_line(&mut out, &totals(graph));
     out.push('\n');
+    stages(&mut out, graph);
+    out
+}
 
+fn stages(out: &mut String, graph: &LogicalGraph) {
     let order = graph.order();
     let mut place = vec![0; order.len()];
     for (position, stage) in order.iter().enumerate() {
@@ -58,10 +63,9 @@ pub(super) fn render(graph: &LogicalGraph) -> String {
     if !order.is_empty() {
         let lanes = " ".repeat(lane_width);
         for line in lines(["stage", "operator", "gives", "takes from"]) {
-            push_line(&mut out, &format!("{lanes} {line}"));
+            push_line(out, &format!("{lanes} {line}"));
         }
     }
-    let note_width = COLUMNS.saturating_sub(lane_width + 5);
     for (stage, lanes) in order.iter().zip(&rows) {
         let (stage, kind) = (&graph.stages[*stage], kinds[*stage]);
         let from = takes(stage);
@@ -76,23 +80,17 @@ pub(super) fn render(graph: &LogicalGraph) -> String {
         }
         let mut drawn = &lanes.node;
         for line in lines([&stage.id, &stage.op, kind, &first]) {
-            push_line(&mut out, &format!("{drawn} {line}"));
+            push_line(out, &format!("{drawn} {line}"));
             drawn = &lanes.rest;
         }
         for from in more {
             for line in lines(["", "", "", &from]) {
-                push_line(&mut out, &format!("{drawn} {line}"));
+                push_line(out, &format!("{drawn} {line}"));
             }
         }
         let below = is_below.then(|| format!("takes from {from}"));
-        for note in below.into_iter().chain(notes(stage)) {
-            for (index, text) in wrap(&note, note_width).into_iter().enumerate() {
-                let indent = if index == 0 { "  " } else { "    " };
-                push_line(&mut out, &format!("{drawn} {indent}{text}"));
-            }
-        }
+        push_notes(out, drawn, below.into_iter().chain(notes(stage)));
     }
-    out
 }
 
 fn totals(graph: &LogicalGraph) -> String {

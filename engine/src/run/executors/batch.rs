@@ -15,11 +15,12 @@
 //!   that fails otherwise is done again unit by unit, so that only what is bad fails.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::calls::{Attempt, Step, Stepped, panicked};
+use super::calls::{Attempt, Step, Stepped, wrong_executor};
 use super::{Job, Pool, PoolThread, Services, StageRuntime, Task, Work};
+use crate::lock::lock;
 use crate::operator::{BatchError, Batched, Batcher, Call, Deadline, OperatorError, Unit, Value};
 use crate::run::panics;
 
@@ -105,7 +106,7 @@ impl BatchLine {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Takes jobs of a stage; `first` puts them before all others.
@@ -308,7 +309,7 @@ impl BatchLine {
         let deadline = Deadline::latest(batch.iter().map(|piece| &piece.entry.call.deadline));
         let started = Instant::now();
         let answers = panics::catch(|| self.batcher.run(&units, &deadline))
-            .unwrap_or_else(|panic| Err(BatchError::Failed(panicked(panic))))?;
+            .unwrap_or_else(|panic| Err(BatchError::Failed(OperatorError::internal(panic))))?;
         if answers.len() != batch.len() {
             return Err(BatchError::Failed(OperatorError::internal(format!(
                 "a batch of {} came back with {} answers",
@@ -353,14 +354,12 @@ impl BatchLine {
                 state.moved = now;
             }
         }
-        let mut line = VecDeque::with_capacity(state.line.len());
         for (stage, job) in std::mem::take(&mut state.line) {
             match stage.out_of_time(&job, now) {
                 Some(found) => late.push(((stage, job), found)),
-                None => line.push_back((stage, job)),
+                None => state.line.push_back((stage, job)),
             }
         }
-        state.line = line;
         let expired: Vec<Arc<Entry>> = state
             .units
             .iter()
@@ -368,10 +367,8 @@ impl BatchLine {
             .map(|piece| Arc::clone(&piece.entry))
             .collect();
         drop(state);
-        for ((stage, mut job), (kind, message)) in late {
-            // The attempt was not made.
-            job.attempt -= 1;
-            stage.fail(job, kind, message);
+        for ((stage, job), found) in late {
+            stage.turn_away(job, found);
         }
         for entry in expired {
             entry.end(Ok(Step::Stopped));
@@ -392,7 +389,7 @@ impl BatchLine {
 
 impl Entry {
     fn open(&self) -> MutexGuard<'_, Option<Open>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.open)
     }
 
     /// Whether somebody still waits for its answers.
@@ -451,12 +448,10 @@ fn guarded<T>(
     attempt.span.in_scope(|| {
         let (Work::Batched(batched, _), Some(values)) = (&stage.work, attempt.inputs.values())
         else {
-            return Err(OperatorError::internal(
-                "the stage was lowered to the wrong executor",
-            ));
+            return Err(wrong_executor());
         };
         panics::catch(|| work(batched.as_ref(), values))
-            .unwrap_or_else(|panic| Err(panicked(panic)))
+            .unwrap_or_else(|panic| Err(OperatorError::internal(panic)))
     })
 }
 

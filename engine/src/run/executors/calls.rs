@@ -8,7 +8,6 @@
 //! A place is held only while the operator runs: not in a pause, not while waiting for memory. So a job that waits never keeps
 //! another from running that it waits for.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,10 +16,9 @@ use crate::operator::{Answer, Call, ErrorKind, Failure, OperatorError, Outcome};
 use crate::run::board::Mark;
 use crate::run::budget::{Ask, Grant};
 use crate::run::panics;
+use crate::run::patience::pause;
 use crate::run::taps::Parts;
-
-/// Longest pause that doubling comes to.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+use crate::run::voice::row_name;
 
 /// A call that goes on, as the one who makes it sees it.
 pub(super) struct Attempt {
@@ -47,9 +45,9 @@ pub(super) enum Step {
 /// What a call came to, or why it did not; a panic is an error like others.
 pub(super) type Stepped = Result<Step, OperatorError>;
 
-/// What is left of a caught panic.
-pub(super) fn panicked(description: String) -> OperatorError {
-    OperatorError::internal(description)
+/// What a call says that its executor does not know how to make.
+pub(super) fn wrong_executor() -> OperatorError {
+    OperatorError::internal("the stage was lowered to the wrong executor")
 }
 
 impl Attempt {
@@ -68,9 +66,8 @@ impl StageRuntime {
     ) -> Option<Attempt> {
         // The one look at the clock that a call's beginning takes: at a million calls a second each one shows.
         let now = Instant::now();
-        if let Some((kind, message)) = self.out_of_time(&job, now) {
-            job.attempt -= 1;
-            self.fail(job, kind, message);
+        if let Some(found) = self.out_of_time(&job, now) {
+            self.turn_away(job, found);
             return None;
         }
         let item = Arc::clone(job.item());
@@ -114,7 +111,8 @@ impl StageRuntime {
         };
         let span = attempt.span.clone();
         let stepped = span.in_scope(|| {
-            panics::catch(|| self.step(&mut attempt)).unwrap_or_else(|panic| Err(panicked(panic)))
+            panics::catch(|| self.step(&mut attempt))
+                .unwrap_or_else(|panic| Err(OperatorError::internal(panic)))
         });
         self.end(attempt, stepped)
     }
@@ -141,9 +139,7 @@ impl StageRuntime {
             (Work::Gather(gather), Inputs::Answers(answers)) => gather
                 .gather(&attempt.call.item, answers)
                 .map(|value| Step::Done(Outcome::Value(value))),
-            _ => Err(OperatorError::internal(
-                "the stage was lowered to the wrong executor",
-            )),
+            _ => Err(wrong_executor()),
         }
     }
 
@@ -227,9 +223,8 @@ impl StageRuntime {
             Ok(Outcome::Parts(_)) => OperatorError::internal("a part cannot have parts"),
             Err(error) => error,
         };
-        self.stats().fail();
         let (attempts, message) = (job.attempt, error.full_message());
-        tracing::error!(parent: job.span(), sequence = job.sequence(), stage = id, attempts, "{message}");
+        self.tell_failure(job, id, &message);
         Answer::Failed(Arc::new(Failure {
             // Whoever takes from the part has its own name for it.
             stage: self.id.clone(),
@@ -242,9 +237,9 @@ impl StageRuntime {
     fn succeed(&self, mut job: Job, outcome: Outcome) {
         let attempts = job.attempt;
         if let Some(error) = job.last_error.take() {
-            tracing::warn!(parent: job.span(), sequence = job.sequence(), stage = %self.id, attempts, "recovered from: {error}");
+            tracing::warn!(parent: job.span(), row = %row_name(job.item()), stage = %self.id, attempts, "recovered from: {error}");
         }
-        tracing::trace!(parent: job.span(), sequence = job.sequence(), attempts, "answered");
+        tracing::debug!(parent: job.span(), row = %row_name(job.item()), stage = %self.id, attempts, "answered");
         let answer = match outcome {
             Outcome::Value(value) => {
                 self.stats().value();
@@ -268,7 +263,7 @@ impl StageRuntime {
             let pause = pause(self.retry.backoff, job.attempt);
             let left = job.item().deadline.remaining();
             if self.gathers() || left.is_none_or(|left| left > pause) {
-                tracing::debug!(parent: job.span(), sequence = job.sequence(), attempt = job.attempt, ?pause, "trying again: {message}");
+                tracing::info!(parent: job.span(), row = %row_name(job.item()), stage = %self.id, attempt = job.attempt, ?pause, "trying again: {message}");
                 job.attempt += 1;
                 job.last_error = Some(message);
                 self.services.clock.after(pause, self, job);
@@ -277,36 +272,5 @@ impl StageRuntime {
             message.push_str(" (no time is left to try again)");
         }
         self.fail(job, error.kind, message);
-    }
-}
-
-/// The pause after this attempt: it doubles each time up to a bound, and is shortened at random by up to half, so that
-/// calls which failed together do not come back together.
-fn pause(backoff: Duration, attempt: u32) -> Duration {
-    let doubled = backoff.saturating_mul(1_u32.checked_shl(attempt - 1).unwrap_or(u32::MAX));
-    let random = RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64;
-    let longest = LONGEST_PAUSE.max(backoff);
-    doubled.min(longest).mul_f64(0.5 + random / 2.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_up_to_a_bound_and_differ() {
-        let base = Duration::from_millis(100);
-        for attempt in 1..40 {
-            let full = (base * 2_u32.saturating_pow(attempt - 1).min(1_000)).min(LONGEST_PAUSE);
-            let pause = pause(base, attempt);
-            assert!(
-                pause >= full / 2 && pause <= full,
-                "attempt {attempt}: {pause:?}"
-            );
-        }
-        assert_ne!(pause(base, 5), pause(base, 5));
-        assert_eq!(pause(Duration::ZERO, 3), Duration::ZERO);
-        let long = Duration::from_secs(120);
-        assert!((1..5).all(|attempt| (long / 2..=long).contains(&pause(long, attempt))));
     }
 }

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use tokio::runtime::{Builder, Runtime};
 use tracing::Instrument;
 
-use super::calls::{Step, Stepped, panicked};
+use super::calls::{Step, Stepped, wrong_executor};
 use super::{Job, StageRuntime, Work};
 use crate::operator::OperatorError;
 use crate::run::panics::{self, EXECUTOR_THREAD};
@@ -37,9 +37,7 @@ pub(super) async fn run(stage: Arc<StageRuntime>, job: Job) {
                 (Work::Async(transform), Some(values)) => {
                     transform.apply(&attempt.call, values).await.map(Step::Done)
                 }
-                _ => Err(OperatorError::internal(
-                    "the stage was lowered to the wrong executor",
-                )),
+                _ => Err(wrong_executor()),
             }
         };
         let work = AssertUnwindSafe(work.instrument(span)).catch_unwind();
@@ -51,7 +49,7 @@ pub(super) async fn run(stage: Arc<StageRuntime>, job: Job) {
         };
         match work.await {
             Ok(Ok(result)) => result,
-            Ok(Err(panic)) => Err(panicked(panics::describe(&*panic))),
+            Ok(Err(panic)) => Err(OperatorError::internal(panics::describe(&*panic))),
             Err(_) => Ok(Step::Stopped),
         }
     };

@@ -11,17 +11,19 @@
 //! * [`io`]: the tasks of a tokio runtime.
 //! * [`BatchLine`]: stages whose items go through a model in batches have one line before it, and no places of their own.
 //!
-//! What a call is (attempts, deadlines, memory, panics, statistics) stands in `calls.rs`, the same for both.
+//! What a call is (attempts, deadlines, memory, panics, statistics) stands in `calls.rs`, the same for all.
 
 mod batch;
 mod calls;
 pub(super) mod io;
 mod job;
+mod place;
 mod pool;
 mod stage;
 mod table;
 
 pub(super) use batch::BatchLine;
 pub(super) use job::{Inputs, Job};
+pub(super) use place::place;
 pub(super) use pool::{Pool, PoolThread, Task};
 pub(super) use stage::{Lane, Services, StageRuntime, Work};

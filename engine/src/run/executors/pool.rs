@@ -4,6 +4,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::{BatchLine, Job, StageRuntime};
+use crate::lock::lock;
 use crate::run::abort::Abort;
 use crate::run::panics::{self, EXECUTOR_THREAD};
 use crate::run::{RunError, RunErrorKind};
@@ -76,7 +77,7 @@ impl Pool {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Threads that may be lost to calls that do not come back.

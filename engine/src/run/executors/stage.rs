@@ -1,10 +1,11 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::table::Table;
 use super::{BatchLine, Job, Pool, PoolThread, Task, io};
+use crate::lock::lock;
 use crate::observe::{Observer, StageStats};
 use crate::operator::{
     AsyncTransform, Batched, Batcher, Deadline, ErrorKind, Failure, Gather, Transform,
@@ -14,6 +15,7 @@ use crate::run::abort::Abort;
 use crate::run::board::Board;
 use crate::run::budget::Budget;
 use crate::run::clock::Clock;
+use crate::run::voice::Voice;
 use crate::run::{RunError, RunErrorKind};
 
 /// How long a call may go on after its deadline before it is given up.
@@ -69,6 +71,7 @@ pub(in crate::run) struct StageRuntime {
     pub acquire_timeout: Option<Duration>,
     pub services: Arc<Services>,
     pub places: Places,
+    pub voice: Voice,
 }
 
 /// Who has a place in a stage and who waits for one.
@@ -87,6 +90,9 @@ struct State {
     spare: Vec<Deadline>,
 }
 
+/// Why it is too late for an attempt.
+pub(super) type Late = (ErrorKind, String);
+
 /// A call that goes on. Whoever takes it out of the table, the call itself or the watch over it, answers the job.
 pub(super) struct Running {
     pub job: Job,
@@ -98,8 +104,7 @@ pub(super) struct Running {
 
 impl StageRuntime {
     fn state(&self) -> MutexGuard<'_, State> {
-        let places = &self.places.0;
-        places.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.places.0)
     }
 
     pub(in crate::run) fn stats(&self) -> &StageStats {
@@ -228,15 +233,21 @@ impl StageRuntime {
 
     /// Gives the job a failed answer.
     pub(in crate::run) fn fail(&self, job: Job, kind: ErrorKind, error: String) {
-        self.stats().fail();
         let attempts = job.attempt;
-        tracing::error!(parent: job.span(), sequence = job.sequence(), stage = %self.id, attempts, "{error}");
+        self.tell_failure(&job, &self.id, &error);
         job.fail(Failure {
             stage: self.id.clone(),
             kind,
             error,
             attempts,
         });
+    }
+
+    /// Counts and tells that an item failed for good, in this stage or in one whose work it does.
+    pub(super) fn tell_failure(&self, job: &Job, stage: &str, error: &str) {
+        self.stats().fail();
+        let tell = || self.voice.failed(job.item(), stage, job.attempt, error);
+        job.span().in_scope(tell);
     }
 
     /// What a job is told that ran into this deadline.
@@ -259,56 +270,45 @@ impl StageRuntime {
     /// too long for a place.
     pub(in crate::run) fn scan(self: &Arc<Self>, now: Instant) {
         let mut state = self.state();
-        let mut lost = Vec::new();
-        for (call, running) in state.running.iter_mut() {
-            match running.cancelled {
-                None if running.deadline.at().is_some_and(|at| at <= now) => {
-                    running.deadline.cancel();
-                    running.cancelled = Some(now);
-                }
-                Some(cancelled) if now >= cancelled + GRACE => lost.push(call),
-                _ => {}
-            }
-        }
-        let lost: Vec<Running> = lost
-            .into_iter()
-            .filter_map(|call| state.running.remove(call))
-            .collect();
-        let late = if state.waiting.is_empty() {
-            Vec::new()
-        } else {
-            let mut late = Vec::new();
-            // Only the first waits for an instance; the others wait for those before them.
-            if let Some(first) = state.waiting.front() {
-                let since = state.moved.unwrap_or(first.queued_at).max(first.queued_at);
-                if let Some(found) = self.no_instance(since, now) {
-                    late.extend(state.waiting.pop_front().map(|job| (job, found)));
-                    state.moved = Some(now);
-                }
-            }
-            let mut waiting = VecDeque::with_capacity(state.waiting.len());
-            for job in std::mem::take(&mut state.waiting) {
-                match self.out_of_time(&job, now) {
-                    Some(found) => late.push((job, found)),
-                    None => waiting.push_back(job),
-                }
-            }
-            state.waiting = waiting;
-            late
-        };
+        let lost = overdue(&mut state, now);
+        let late = self.late(&mut state, now);
         drop(state);
         for running in lost {
             self.give_up(running);
         }
-        for (mut job, (kind, message)) in late {
-            // The attempt was not made.
-            job.attempt -= 1;
-            self.fail(job, kind, message);
+        for (job, found) in late {
+            self.turn_away(job, found);
         }
     }
 
+    /// Takes those out of the line who waited too long in it.
+    fn late(&self, state: &mut State, now: Instant) -> Vec<(Job, Late)> {
+        let mut late = Vec::new();
+        // Only the first waits for an instance; the others wait for those before them.
+        if let Some(first) = state.waiting.front() {
+            let since = state.moved.unwrap_or(first.queued_at).max(first.queued_at);
+            if let Some(found) = self.no_instance(since, now) {
+                late.extend(state.waiting.pop_front().map(|job| (job, found)));
+                state.moved = Some(now);
+            }
+        }
+        for job in std::mem::take(&mut state.waiting) {
+            match self.out_of_time(&job, now) {
+                Some(found) => late.push((job, found)),
+                None => state.waiting.push_back(job),
+            }
+        }
+        late
+    }
+
+    /// Fails a job whose attempt was not made.
+    pub(super) fn turn_away(&self, mut job: Job, (kind, message): Late) {
+        job.attempt -= 1;
+        self.fail(job, kind, message);
+    }
+
     /// Whether who has been first in line since then has waited too long for a model instance.
-    pub(super) fn no_instance(&self, since: Instant, now: Instant) -> Option<(ErrorKind, String)> {
+    pub(super) fn no_instance(&self, since: Instant, now: Instant) -> Option<Late> {
         let waited = now.saturating_duration_since(since);
         let limit = self.acquire_timeout.filter(|limit| waited > *limit)?;
         let message = format!(
@@ -319,7 +319,7 @@ impl StageRuntime {
     }
 
     /// Whether it is too late to call the operator for this job. A gather has to make a row of late items too.
-    pub(super) fn out_of_time(&self, job: &Job, now: Instant) -> Option<(ErrorKind, String)> {
+    pub(super) fn out_of_time(&self, job: &Job, now: Instant) -> Option<Late> {
         if self.gathers() || !job.item().deadline.expired_at(now) {
             return None;
         }
@@ -382,4 +382,21 @@ impl StageRuntime {
     pub(in crate::run) fn busy(&self) -> bool {
         !self.state().running.is_empty()
     }
+}
+
+/// Cancels the calls whose deadline came, and takes those out of the table that went on all the same.
+fn overdue(state: &mut State, now: Instant) -> Vec<Running> {
+    let mut lost = Vec::new();
+    for (call, running) in state.running.iter_mut() {
+        match running.cancelled {
+            None if running.deadline.at().is_some_and(|at| at <= now) => {
+                running.deadline.cancel();
+                running.cancelled = Some(now);
+            }
+            Some(cancelled) if now >= cancelled + GRACE => lost.push(call),
+            _ => {}
+        }
+    }
+    let lost = lost.into_iter();
+    lost.filter_map(|call| state.running.remove(call)).collect()
 }

@@ -4,9 +4,9 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use super::wire::{self, BEAT, ToMaster, ToNode};
-use crate::process;
-use crate::run::children::Fall;
+use super::wire::{self, BEAT, Build, ToMaster, ToNode};
+use crate::random;
+use crate::run::children::{Cause, Fall};
 use crate::run::secret::Secret;
 use crate::run::{RunError, RunErrorKind};
 
@@ -24,6 +24,8 @@ pub struct Master {
     rejoin: Duration,
     silence: Duration,
     nodes: BTreeMap<usize, Node>,
+    /// Why machines that came cannot take part.
+    refused: BTreeMap<usize, String>,
     events: Receiver<Event>,
     generation: u64,
     began: bool,
@@ -92,6 +94,7 @@ impl Master {
             rejoin,
             silence,
             nodes: BTreeMap::new(),
+            refused: BTreeMap::new(),
             events,
             generation: 0,
             began: false,
@@ -143,7 +146,7 @@ impl Master {
         };
         let (listeners, mut hosts) =
             wire::listeners(&self.address, self.port, count).map_err(failed)?;
-        let random = process::random().map_err(failed)?;
+        let random = random::token().map_err(failed)?;
         let purpose = format!("attempt {} {random}", self.generation);
         for node in self.nodes.values_mut() {
             node.first = None;
@@ -158,6 +161,7 @@ impl Master {
                     hosts: hosts.clone(),
                     first,
                     purpose: purpose.clone(),
+                    build: Build::this(),
                 };
                 // Silence will show if it did not get there.
                 let _ = wire::send(&mut node.socket, &start);
@@ -224,7 +228,7 @@ impl Master {
     /// Takes in what the others said; the first fall among it.
     fn hear(&mut self) -> Option<Fall> {
         while let Ok(event) = self.events.try_recv() {
-            match event {
+            let fall = match event {
                 Event::Called(machine, connection, socket, from) => {
                     // An earlier connection of the same machine is dead, whatever it seems.
                     let fall = self.lose(machine, "came back, so it was gone");
@@ -237,45 +241,58 @@ impl Master {
                         first: None,
                     };
                     self.nodes.insert(machine, node);
-                    if fall.is_some() {
-                        return fall;
-                    }
+                    fall
                 }
-                Event::Said(machine, connection, said) => {
-                    let Some(node) = self.nodes.get_mut(&machine) else {
-                        continue;
-                    };
-                    if node.connection != connection {
-                        continue;
-                    }
-                    node.heard = Instant::now();
-                    match said {
-                        Some(ToMaster::Beat) => {}
-                        Some(ToMaster::Join { hosts }) => node.hosts = Some(hosts),
-                        Some(ToMaster::Fell(fall)) => {
-                            if node.first.take().is_some() {
-                                return Some(fall);
-                            }
-                        }
-                        Some(ToMaster::Leaving) => {
-                            let fall = self.lose(machine, "was told to end");
-                            // Nobody waits for it.
-                            self.machines = self.machines.saturating_sub(1).max(1);
-                            if fall.is_some() {
-                                return fall;
-                            }
-                        }
-                        None => {
-                            let fall = self.lose(machine, "is not connected any more");
-                            if fall.is_some() {
-                                return fall;
-                            }
-                        }
-                    }
-                }
+                Event::Said(machine, connection, said) => self.take_in(machine, connection, said),
+            };
+            if fall.is_some() {
+                return fall;
             }
         }
         None
+    }
+
+    fn take_in(&mut self, machine: usize, connection: u64, said: Option<ToMaster>) -> Option<Fall> {
+        let node = self.nodes.get_mut(&machine)?;
+        if node.connection != connection {
+            return None;
+        }
+        node.heard = Instant::now();
+        match said {
+            Some(ToMaster::Beat) => None,
+            Some(ToMaster::Join { hosts, build }) => {
+                match Build::refusal(&build, &Build::this()) {
+                    None => {
+                        node.hosts = Some(hosts);
+                        self.refused.remove(&machine);
+                    }
+                    Some(why) => self.refuse(machine, why),
+                }
+                None
+            }
+            // Of an earlier attempt it does not matter any more.
+            Some(ToMaster::Fell(fall)) => node.first.take().map(|_| fall),
+            Some(ToMaster::Leaving) => {
+                // Nobody waits for it.
+                self.machines = self.machines.saturating_sub(1).max(1);
+                self.lose(machine, "was told to end")
+            }
+            None => self.lose(machine, "is not connected any more"),
+        }
+    }
+
+    /// Sends a machine away that cannot take part.
+    fn refuse(&mut self, machine: usize, why: String) {
+        let Some(mut node) = self.nodes.remove(&machine) else {
+            return;
+        };
+        // It hangs up when it has read that; if it does not understand it, too.
+        let _ = wire::send(&mut node.socket, &ToNode::Refused(why.clone()));
+        let told = format!("machine {machine} ({}) is refused: {why}", node.from);
+        // It may come again and again.
+        if self.refused.insert(machine, why).is_none() {
+            tracing::error!("{told}");
+        }
     }
 
     /// Forgets a machine; a fall, if its processes were part of the attempt.
@@ -285,8 +302,7 @@ impl Master {
         node.first.map(|first| Fall {
             process: first,
             how: format!("is on machine {machine} ({}), which {how}", node.from),
-            code: None,
-            marks: Vec::new(),
+            cause: Cause::Died(Vec::new()),
         })
     }
 
@@ -313,6 +329,8 @@ impl Master {
                 node.from
             ),
         }));
+        let refused = self.refused.iter();
+        present.extend(refused.map(|(machine, why)| format!("machine {machine} (refused: {why})")));
         present.join(", ")
     }
 }

@@ -5,13 +5,12 @@ use std::process::Command;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use super::wire::{self, BEAT, ToMaster, ToNode};
+use super::wire::{self, BEAT, Build, ToMaster, ToNode};
 use crate::run::board::Asked;
 use crate::run::children::{Children, Crew, Ended};
-use crate::run::panics::EXIT_STOPPED;
 use crate::run::secret::Secret;
 use crate::run::supervisor::again;
-use crate::run::{RunError, RunErrorKind};
+use crate::run::{EXIT_STOPPED, RunError, RunErrorKind};
 
 const POLL: Duration = Duration::from_millis(10);
 const REDIAL: Duration = Duration::from_millis(500);
@@ -46,6 +45,8 @@ pub struct Node<'a> {
 enum Parted {
     Over(i32),
     Lost(String),
+    /// It would be the same again.
+    Refused(String),
 }
 
 impl Node<'_> {
@@ -72,6 +73,7 @@ impl Node<'_> {
             let why = match self.dial() {
                 Ok(socket) => match self.take_part(socket, command) {
                     Ok(Parted::Over(code)) => return Ok(code),
+                    Ok(Parted::Refused(why)) => return Err(self.failed(&why)),
                     Ok(Parted::Lost(why)) => {
                         since = Instant::now();
                         told.clear();
@@ -121,20 +123,10 @@ impl Node<'_> {
         Err(last)
     }
 
-    /// Sockets for the processes.
-    fn listen(&self, address: &str) -> io::Result<(Vec<TcpListener>, Vec<String>)> {
-        wire::listeners(address, self.port, self.processes).map_err(|error| {
-            let what = format!(
-                "its processes cannot listen on {address}: {error}; name an address of this machine (`--listen`)"
-            );
-            io::Error::new(error.kind(), what)
-        })
-    }
-
     /// One connection to the master, to its end. Processes never outlive it.
     fn take_part(
         &self,
-        mut socket: TcpStream,
+        socket: TcpStream,
         command: &mut dyn FnMut(usize) -> Command,
     ) -> io::Result<Parted> {
         let (sender, said) = channel();
@@ -143,43 +135,22 @@ impl Node<'_> {
             Some(address) => address.clone(),
             None => socket.local_addr()?.ip().to_string(),
         };
-        let mut children: Option<Children<'_>> = None;
-        let (mut listeners, hosts) = self.listen(&address)?;
-        wire::send(&mut socket, &ToMaster::Join { hosts })?;
+        let mut link = Link {
+            node: self,
+            children: None,
+            socket,
+            address,
+            listeners: Vec::new(),
+        };
+        link.join()?;
         let mut heard = Instant::now();
         let mut beaten = Instant::now();
         let parted = loop {
             match said.recv_timeout(POLL) {
                 Ok(Some(message)) => {
                     heard = Instant::now();
-                    match message {
-                        ToNode::Beat => {}
-                        ToNode::Start {
-                            hosts,
-                            first,
-                            purpose,
-                        } => {
-                            let crew = Crew {
-                                count: self.processes,
-                                first,
-                                local: self.local,
-                                hosts,
-                                listeners: std::mem::take(&mut listeners),
-                                token: self.secret.derive(&purpose).to_hex(),
-                                ledger: None,
-                                only: None,
-                                scratch: self.scratch,
-                                silence: self.silence,
-                            };
-                            children = Some(Children::start(crew, command)?);
-                        }
-                        ToNode::Down => {
-                            children = None;
-                            let (sockets, hosts) = self.listen(&address)?;
-                            listeners = sockets;
-                            wire::send(&mut socket, &ToMaster::Join { hosts })?;
-                        }
-                        ToNode::Over(code) => break Parted::Over(code),
+                    if let Some(parted) = link.obey(message, command)? {
+                        break parted;
                     }
                 }
                 Ok(None) | Err(RecvTimeoutError::Disconnected) => {
@@ -197,27 +168,107 @@ impl Node<'_> {
             }
             if beaten.elapsed() >= BEAT {
                 beaten = Instant::now();
-                wire::send(&mut socket, &ToMaster::Beat)?;
+                wire::send(&mut link.socket, &ToMaster::Beat)?;
             }
             if (self.asked)() != Asked::GoOn {
-                wire::send(&mut socket, &ToMaster::Leaving)?;
+                wire::send(&mut link.socket, &ToMaster::Leaving)?;
                 break Parted::Over(EXIT_STOPPED);
             }
-            let ended = match &mut children {
-                Some(children) => children.look()?,
-                None => None,
-            };
-            if let Some(Ended::Fell(fall)) = ended {
-                children = None;
-                tracing::warn!("process {} {}", fall.process, fall.how);
-                wire::send(&mut socket, &ToMaster::Fell(fall))?;
-            } else if ended.is_some() {
-                // They are through; the master will say that the run is over.
-                children = None;
-            }
+            link.look()?;
         };
-        drop(children);
-        let _ = socket.shutdown(Shutdown::Both);
+        link.children = None;
+        let _ = link.socket.shutdown(Shutdown::Both);
         Ok(parted)
+    }
+}
+
+/// A connection to the master, and the processes of an attempt.
+struct Link<'a> {
+    node: &'a Node<'a>,
+    // Dropped before the connection, which they must not outlive.
+    children: Option<Children<'a>>,
+    socket: TcpStream,
+    /// Where processes listen.
+    address: String,
+    /// The sockets for those of the next attempt.
+    listeners: Vec<TcpListener>,
+}
+
+impl Link<'_> {
+    /// Makes sockets for the processes of the next attempt, and says where they are.
+    fn join(&mut self) -> io::Result<()> {
+        let (node, address) = (self.node, &self.address);
+        let sockets = wire::listeners(address, node.port, node.processes);
+        let (listeners, hosts) = sockets.map_err(|error| {
+            let what = format!(
+                "its processes cannot listen on {address}: {error}; name an address of this machine (`--listen`)"
+            );
+            io::Error::new(error.kind(), what)
+        })?;
+        self.listeners = listeners;
+        let build = Build::this();
+        wire::send(&mut self.socket, &ToMaster::Join { hosts, build })
+    }
+
+    /// Does what the master says; how the connection ends, if it does.
+    fn obey(
+        &mut self,
+        message: ToNode,
+        command: &mut dyn FnMut(usize) -> Command,
+    ) -> io::Result<Option<Parted>> {
+        let node = self.node;
+        match message {
+            ToNode::Beat => {}
+            ToNode::Refused(why) => return Ok(Some(Parted::Refused(why))),
+            ToNode::Start {
+                hosts,
+                first,
+                purpose,
+                build,
+            } => {
+                // A master that does not compare them itself.
+                if let Some(why) = Build::refusal(&Build::this(), &build) {
+                    return Ok(Some(Parted::Refused(why)));
+                }
+                let crew = Crew {
+                    count: node.processes,
+                    first,
+                    local: node.local,
+                    hosts,
+                    listeners: std::mem::take(&mut self.listeners),
+                    token: node.secret.derive(&purpose).to_hex(),
+                    ledger: None,
+                    only: None,
+                    scratch: node.scratch,
+                    silence: node.silence,
+                };
+                self.children = Some(Children::start(crew, command)?);
+            }
+            ToNode::Down => {
+                self.children = None;
+                self.join()?;
+            }
+            ToNode::Over(code) => return Ok(Some(Parted::Over(code))),
+        }
+        Ok(None)
+    }
+
+    /// Looks at the processes, and tells if one fell.
+    fn look(&mut self) -> io::Result<()> {
+        let ended = match &mut self.children {
+            Some(children) => children.look()?,
+            None => None,
+        };
+        match ended {
+            None => {}
+            // The master will say that the run is over.
+            Some(Ended::Through(_)) => self.children = None,
+            Some(Ended::Fell(fall)) => {
+                self.children = None;
+                tracing::warn!("process {} {}", fall.process, fall.how);
+                wire::send(&mut self.socket, &ToMaster::Fell(fall))?;
+            }
+        }
+        Ok(())
     }
 }

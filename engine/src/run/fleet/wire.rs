@@ -1,3 +1,4 @@
+use std::fmt;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::mpsc::Sender;
@@ -12,11 +13,55 @@ pub(super) const BEAT: Duration = Duration::from_secs(1);
 /// Longest time that a greeting, or the sending of a message, may take.
 const PROMPTLY: Duration = Duration::from_secs(5);
 
+/// The number of what is said between machines, here and between their processes; it grows with every change to it.
+const PROTOCOL: u32 = 2;
+
+/// Which build a machine has. Machines of different builds would misunderstand each other.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Build {
+    version: String,
+    protocol: u32,
+}
+
+impl Build {
+    /// That of this program.
+    pub fn this() -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            protocol: PROTOCOL,
+        }
+    }
+
+    /// Why the machines do not go together, if they do not.
+    pub fn refusal(node: &Build, master: &Build) -> Option<String> {
+        (node != master).then(|| {
+            format!(
+                "it runs {node}, the master {master}; all machines of a run need the same build"
+            )
+        })
+    }
+}
+
+impl fmt::Display for Build {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.protocol {
+            // It did not say.
+            0 => f.write_str("an earlier clipsieve"),
+            protocol => write!(f, "clipsieve {} (protocol {protocol})", self.version),
+        }
+    }
+}
+
 /// What a node tells the master.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum ToMaster {
     /// It is ready, and its processes will listen here.
-    Join { hosts: Vec<String> },
+    Join {
+        hosts: Vec<String>,
+        #[serde(default)]
+        build: Build,
+    },
     /// It lives.
     Beat,
     /// One of its processes ended the attempt.
@@ -33,7 +78,11 @@ pub(super) enum ToNode {
         hosts: Vec<String>,
         first: usize,
         purpose: String,
+        #[serde(default)]
+        build: Build,
     },
+    /// It cannot take part, and this is why.
+    Refused(String),
     /// It lives.
     Beat,
     /// Take the processes down and join again.

@@ -8,7 +8,7 @@ use clipsieve_odps::Download;
 use serde_json::json;
 
 use super::{Service, operator_error};
-use crate::tables::cells;
+use crate::tables::{Names, cells};
 
 /// The rows of a table.
 ///
@@ -30,12 +30,14 @@ impl OdpsReader {
     /// Opens a session, of which at most `limit` rows will be fetched into a file in `folder`.
     ///
     /// # Errors
-    /// `Config` if the table or its partition is not there, may not be read, or has a column that no row can hold.
+    /// `Config` if the table or its partition is not there, may not be read, has a column that no row can hold, or has not
+    /// those that are needed.
     pub(in crate::tables) fn open(
         uri: &str,
         endpoint: Option<&str>,
         limit: Option<u64>,
         folder: &Path,
+        names: &Names,
     ) -> Result<Self, OperatorError> {
         let service = Service::open(uri, endpoint)?;
         let schema = service.schema.arrow().map_err(operator_error)?;
@@ -45,6 +47,10 @@ impl OdpsReader {
                 service.table
             )));
         }
+        let fields = schema.fields().iter().map(|field| field.name().as_str());
+        let partition = service.table.partition.iter().map(|(name, _)| &**name);
+        let columns: Vec<&str> = fields.chain(partition).collect();
+        names.check(&service.table.to_string(), &columns)?;
         let download = service
             .runtime
             .block_on(Download::open(&service.client, &service.table))
