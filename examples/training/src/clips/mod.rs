@@ -6,6 +6,7 @@
 //! takes every clip through an encoder, the decoder and the sampler of the pipeline.
 
 pub mod added;
+pub mod bars;
 pub mod damage;
 pub mod effects;
 pub mod film;

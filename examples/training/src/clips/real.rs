@@ -8,6 +8,7 @@ use super::noise::{Field, Grain, Wobble, grain};
 use super::picture::{Map, Picture, tones};
 use super::scene::scene;
 use super::stickers::{Place, Sprite};
+use super::transitions::{Transition, join};
 use crate::chance::Chance;
 use crate::sources::{Shot, Sources};
 
@@ -42,8 +43,25 @@ pub struct Want {
     pub clean: bool,
 }
 
-/// A film of real motion by chance.
+/// A film of real motion by chance, in one shot or cut from two or three.
 pub fn real(chance: &mut Chance, canvas: &Canvas, stock: &Stock, want: Want) -> Made {
+    let mut made = shot(chance, canvas, stock, want);
+    let cuts = *chance.weighted(&[(0.88, 0), (0.08, 1), (0.04, 2)]);
+    for cut in 1..=cuts {
+        let next = shot(chance, canvas, stock, want);
+        let at = canvas.seconds() * (cut as f32 + chance.range(-0.3, 0.3)) / (cuts as f32 + 1.0);
+        made = Made {
+            film: join(made.film, next.film, at, 0.0, Transition::Cut),
+            source: format!("{}+{}", made.source, next.source),
+            kind: "cut",
+            is_clean: made.is_clean && next.is_clean,
+        };
+    }
+    made
+}
+
+/// One shot.
+fn shot(chance: &mut Chance, canvas: &Canvas, stock: &Stock, want: Want) -> Made {
     let (shots, photos) = (&stock.sources.shots, &stock.sources.photos);
     let usable: Vec<&Shot> = shots
         .iter()
@@ -55,7 +73,7 @@ pub fn real(chance: &mut Chance, canvas: &Canvas, stock: &Stock, want: Want) -> 
     let mut made = match *chance.weighted(&[(footage, 0), (drawn, 1), (photo, 2)]) {
         0 => {
             let shot = pick_shot(chance, &usable);
-            footage_film(chance, canvas, shot)
+            footage_film(chance, canvas, shot, want)
         }
         1 => drawn_film(chance, canvas, &stock.fonts),
         _ => depth_film(chance, canvas, stock, want),
@@ -89,8 +107,9 @@ fn mirrored(film: Film) -> Film {
     wrap(film, |picture, _| picture.mirrored())
 }
 
-/// Part of a shot, at some speed, forwards or backwards, cropped.
-pub fn footage_film(chance: &mut Chance, canvas: &Canvas, shot: &Shot) -> Made {
+/// Part of a shot, at some speed, forwards or backwards, cropped. Where the right way up must be seen, the crop may pan as
+/// cameras do, four times of five sideways.
+fn footage_film(chance: &mut Chance, canvas: &Canvas, shot: &Shot, want: Want) -> Made {
     let frames: Vec<_> = shot.frames.iter().map(Arc::clone).collect();
     let speed = if chance.is(0.6) {
         1.0
@@ -118,10 +137,19 @@ pub fn footage_film(chance: &mut Chance, canvas: &Canvas, shot: &Shot) -> Made {
         (least * chance.range(1.0, 1.6)).min(1.0).max(least)
     });
     let (part_w, part_h) = (cw / zoom, ch / zoom);
-    let (x, y) = (
-        chance.range(0.0, (w - part_w).max(0.0)),
-        chance.range(0.0, (h - part_h).max(0.0)),
-    );
+    let place = |chance: &mut Chance| {
+        (
+            chance.range(0.0, (w - part_w).max(0.0)),
+            chance.range(0.0, (h - part_h).max(0.0)),
+        )
+    };
+    let (x, y) = place(chance);
+    let (to_x, to_y) = if want.oriented && chance.is(0.5) {
+        let (to_x, to_y) = place(chance);
+        if chance.is(0.8) { (to_x, y) } else { (x, to_y) }
+    } else {
+        (x, y)
+    };
     let shake = if chance.is(0.25) {
         chance.log_range(0.3, 4.0)
     } else {
@@ -135,9 +163,10 @@ pub fn footage_film(chance: &mut Chance, canvas: &Canvas, shot: &Shot) -> Made {
         let t = if is_backwards { seconds - t } else { t };
         let at = ((start + t * rate).round().max(0.0) as usize).min(frames.len() - 1);
         let frame = &frames[at];
+        let way = t / seconds;
         let part = Picture::of_frame(frame).crop(
-            x as usize,
-            y as usize,
+            (x + (to_x - x) * way) as usize,
+            (y + (to_y - y) * way) as usize,
             part_w.round() as usize,
             part_h.round() as usize,
         );

@@ -9,6 +9,7 @@ use clipsieve_operators::media::{
 use clipsieve_operators::signals::signal::{Signal, measure_both};
 use ndarray::{Array3, Array4, s};
 
+use super::bars::{between_bars, within};
 use super::damage::damaged;
 use super::effects::{clouded, graded, spoiled};
 use super::film::Canvas;
@@ -178,6 +179,14 @@ impl Maker<'_> {
             (0.22, "damaged"),
         ]);
         let quality = |made: &Made| if made.is_clean { 0 } else { NOT_JUDGED };
+        // Bars say nothing of the film between them: they are cut away, or were overlooked.
+        let whole = canvas;
+        let has_bars = chance.is(0.08);
+        let canvas = &if has_bars {
+            within(chance, whole)
+        } else {
+            *whole
+        };
         let (made, labels, kinds) = match recipe {
             "real" => {
                 let want = Want {
@@ -227,6 +236,9 @@ impl Maker<'_> {
         let (mut labels, mut kinds) = (labels, kinds);
         let film = graded(chance, made.film);
         let mut film = clouded(chance, canvas, film);
+        if has_bars {
+            film = between_bars(chance, whole, film);
+        }
         let mut frames: Vec<Picture> = (0..canvas.frames)
             .map(|frame| film(canvas.time(frame)))
             .collect();

@@ -47,7 +47,7 @@ impl Transition {
         }
     }
 
-    /// Any.
+    /// Any that somebody made: a plain cut is none, footage is full of them.
     pub fn draw(chance: &mut Chance) -> Self {
         let direction = |chance: &mut Chance| {
             if chance.is(0.6) {
@@ -56,25 +56,24 @@ impl Transition {
                 (0.0, chance.sign())
             }
         };
-        match chance.below(16) {
-            0 => Self::Cut,
-            1 | 2 => Self::Dissolve,
-            3 => Self::Dip(*chance.pick(&[[0; 3], [0; 3], [255; 3], [200, 30, 60]])),
-            4 | 5 => Self::Wipe(chance.range(0.0, 6.3), chance.range(0.0, 0.2)),
-            6 => Self::Iris(chance.is(0.5)),
-            7 => {
+        match chance.below(15) {
+            0 | 1 => Self::Dissolve,
+            2 => Self::Dip(*chance.pick(&[[0; 3], [0; 3], [255; 3], [200, 30, 60]])),
+            3 | 4 => Self::Wipe(chance.range(0.0, 6.3), chance.range(0.0, 0.2)),
+            5 => Self::Iris(chance.is(0.5)),
+            6 => {
                 let (x, y) = direction(chance);
                 Self::Push(x, y)
             }
-            8 => {
+            7 => {
                 let (x, y) = direction(chance);
                 Self::Cover(x, y)
             }
-            9 | 10 => Self::Zoom,
-            11 => Self::Spin,
-            12 => Self::Whip(chance.sign()),
-            13 => Self::Blinds(chance.between(4, 14)),
-            14 => Self::Blocks(chance.between(4, 12), chance.bits()),
+            8 | 9 => Self::Zoom,
+            10 => Self::Spin,
+            11 => Self::Whip(chance.sign()),
+            12 => Self::Blinds(chance.between(4, 14)),
+            13 => Self::Blocks(chance.between(4, 12), chance.bits()),
             _ => *chance.pick(&[Self::Clock, Self::Mosaic]),
         }
     }

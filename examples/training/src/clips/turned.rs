@@ -1,7 +1,7 @@
 //! Films that lie on their side or upside down: `rotation`.
 
-use super::film::{Canvas, Film, wrap};
-use super::picture::Picture;
+use super::bars::{between_bars, within};
+use super::film::{Canvas, wrap};
 use super::real::{Made, Stock, Want, real};
 use crate::chance::Chance;
 
@@ -16,20 +16,14 @@ pub fn turned(chance: &mut Chance, canvas: &Canvas, stock: &Stock) -> (Made, u8)
     let lies = quarters % 2 == 1;
     let bars = chance.is(0.35);
     // Between bars the film has another shape than the frame.
-    let (iw, ih) = if bars {
-        let aspect = if canvas.w > canvas.h {
-            chance.range(0.5, 1.0)
-        } else {
-            chance.range(1.0, 1.9)
-        };
-        let scale = (canvas.w as f32 / aspect).min(canvas.h as f32);
-        (even(scale * aspect), even(scale))
+    let shown = if bars {
+        within(chance, canvas)
     } else {
-        canvas.size()
+        *canvas
     };
     let inner = Canvas {
-        w: if lies { ih } else { iw },
-        h: if lies { iw } else { ih },
+        w: if lies { shown.h } else { shown.w },
+        h: if lies { shown.w } else { shown.h },
         ..*canvas
     };
     let mut made = real(
@@ -56,39 +50,4 @@ pub fn turned(chance: &mut Chance, canvas: &Canvas, stock: &Stock) -> (Made, u8)
         (_, true) => "turned_90_bars",
     };
     (made, u8::from(is_turned))
-}
-
-fn even(side: f32) -> usize {
-    ((side / 2.0) as usize * 2).max(48)
-}
-
-/// A film in the middle of a frame, the rest black, one colour, or the film itself enlarged and blurred.
-fn between_bars(chance: &mut Chance, canvas: &Canvas, mut film: Film) -> Film {
-    let (w, h) = canvas.size();
-    let kind = chance.below(3);
-    let colour = if kind == 0 {
-        [0; 3]
-    } else {
-        std::array::from_fn(|_| chance.below(256) as u8)
-    };
-    let blur = w.max(h) / chance.between(16, 40);
-    let dim = chance.range(0.5, 1.0);
-    Box::new(move |t| {
-        let picture = film(t);
-        let mut whole = if kind == 2 {
-            picture
-                .filling(w, h)
-                .box_blurred(blur)
-                .box_blurred(blur)
-                .coloured(|rgb| rgb.map(|c| (f32::from(c) * dim) as u8))
-        } else {
-            Picture::flat(w, h, colour)
-        };
-        whole.put(
-            &picture,
-            (w as i32 - picture.w as i32) / 2,
-            (h as i32 - picture.h as i32) / 2,
-        );
-        whole
-    })
 }

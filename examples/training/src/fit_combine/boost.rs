@@ -1,9 +1,10 @@
 //! The fit: a logistic regression with squares, and small trees on top of it (gradient boosting: Friedman, "Greedy function
 //! approximation", 2001).
 
-use clipsieve_operators::rule::{Input, NETWORK, Rule, Tree};
+use clipsieve_operators::rule::{Input, NETWORK, Rule, Scale, Tree};
 
 use super::clips::Clip;
+use super::scale::{by_rank, held};
 use crate::chance::Chance;
 
 /// How much of each tree is taken.
@@ -13,8 +14,6 @@ const THRESHOLDS: [f64; 23] = [
     0.005, 0.01, 0.02, 0.04, 0.0625, 0.125, 0.1875, 0.25, 0.3125, 0.375, 0.4375, 0.5, 0.5625,
     0.625, 0.6875, 0.75, 0.8125, 0.875, 0.9375, 0.96, 0.98, 0.99, 0.995,
 ];
-/// Values beyond these shares of the order count as the value there.
-const HELD: (f64, f64) = (0.002, 0.998);
 /// Share of the clips, and of the inputs, that each tree is grown from, by chance (Friedman, "Stochastic gradient boosting",
 /// 2002).
 const GROWN_FROM: (f32, f32) = (0.7, 0.3);
@@ -28,10 +27,7 @@ const RIDGE: f64 = 6.0;
 /// A rule being fitted, over the signals of these numbers.
 pub struct Fit {
     inputs: Vec<usize>,
-    low: Vec<f64>,
-    high: Vec<f64>,
-    mean: Vec<f64>,
-    deviation: Vec<f64>,
+    scales: Vec<Scale>,
     /// Value and square of each input in turn, then one a missing input, then the bias.
     weights: Vec<f64>,
     trees: Vec<Tree>,
@@ -43,37 +39,14 @@ impl Fit {
     pub fn of(clips: &[&Clip], inputs: &[usize], rounds: usize) -> Self {
         let mut fit = Self {
             inputs: inputs.to_vec(),
-            low: Vec::new(),
-            high: Vec::new(),
-            mean: Vec::new(),
-            deviation: Vec::new(),
+            scales: inputs
+                .iter()
+                .map(|input| by_rank(clips.iter().map(|clip| clip.values[*input])))
+                .collect(),
             weights: Vec::new(),
             trees: Vec::new(),
             gains: vec![0.0; inputs.len()],
         };
-        for input in inputs {
-            let mut values: Vec<f64> = clips
-                .iter()
-                .map(|clip| clip.values[*input])
-                .filter(|value| value.is_finite())
-                .collect();
-            values.sort_by(f64::total_cmp);
-            let at = |share: f64| {
-                values
-                    .get((share * values.len().saturating_sub(1) as f64) as usize)
-                    .copied()
-                    .unwrap_or(0.0)
-            };
-            let (low, high) = (at(HELD.0), at(HELD.1));
-            let held: Vec<f64> = values.iter().map(|value| value.clamp(low, high)).collect();
-            let count = held.len().max(1) as f64;
-            let mean = held.iter().sum::<f64>() / count;
-            let variance = held.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count;
-            fit.low.push(low);
-            fit.high.push(high);
-            fit.mean.push(mean);
-            fit.deviation.push(variance.sqrt().max(1e-6));
-        }
         let rows: Vec<Vec<f64>> = clips.iter().map(|clip| fit.row(clip)).collect();
         let truth: Vec<f64> = clips
             .iter()
@@ -110,8 +83,7 @@ impl Fit {
         let of = |(place, input): (usize, &usize)| {
             let value = clip.values[*input];
             if value.is_finite() {
-                (value.clamp(self.low[place], self.high[place]) - self.mean[place])
-                    / self.deviation[place]
+                self.scales[place].read(value)
             } else {
                 0.0
             }
@@ -151,7 +123,6 @@ impl Fit {
 
     /// The rule as its file holds it, beside a network's word if there is one.
     pub fn rule(&self, label: &str, names: &[&str], word: Option<&Word>) -> Rule {
-        let short = |number: f64| (number * 1e5).round() / 1e5;
         let signals = word.map_or(1.0, |word| word.signals);
         let scaled = |number: f64| short(signals * number);
         let count = self.inputs.len();
@@ -160,10 +131,7 @@ impl Fit {
         let moved = inputs.len();
         inputs.extend(self.inputs.iter().enumerate().map(|(place, input)| Input {
             name: names[*input].to_owned(),
-            low: self.low[place],
-            high: self.high[place],
-            mean: self.mean[place],
-            deviation: self.deviation[place],
+            scale: self.scales[place].clone(),
             weight: scaled(self.weights[2 * place]),
             square: scaled(self.weights[2 * place + 1]),
             missing: scaled(self.weights[2 * count + place]),
@@ -189,21 +157,14 @@ pub struct Word {
     signals: f64,
     network: f64,
     bias: f64,
-    low: f64,
-    high: f64,
+    scale: Scale,
 }
 
 impl Word {
     /// From clips: the sum of the signals, the network's log-odds, and whether there is a defect.
     pub fn of(told: &[(f64, f64, bool)]) -> Self {
-        let mut words: Vec<f64> = told.iter().map(|(_, network, _)| *network).collect();
-        words.sort_by(f64::total_cmp);
-        let at = |share: f64| {
-            let place = (share * words.len().saturating_sub(1) as f64) as usize;
-            words.get(place).copied().unwrap_or(0.0)
-        };
-        let (low, high) = (at(0.01), at(0.99));
-        let row = |(sum, network, _): &(f64, f64, bool)| vec![*sum, network.clamp(low, high), 1.0];
+        let scale = held(told.iter().map(|(_, network, _)| *network));
+        let row = |(sum, network, _): &(f64, f64, bool)| vec![*sum, scale.read(*network), 1.0];
         let rows: Vec<Vec<f64>> = told.iter().map(row).collect();
         let truth: Vec<f64> = told
             .iter()
@@ -214,28 +175,29 @@ impl Word {
             signals: weights[0],
             network: weights[1],
             bias: weights[2],
-            low,
-            high,
+            scale,
         }
     }
 
     /// The log-odds of both together.
     pub fn beside(&self, signals: f64, network: f64) -> f64 {
-        self.signals * signals + self.network * network.clamp(self.low, self.high) + self.bias
+        self.signals * signals + self.network * self.scale.read(network) + self.bias
     }
 
     fn input(&self) -> Input {
         Input {
             name: NETWORK.to_owned(),
-            low: self.low,
-            high: self.high,
-            mean: 0.0,
-            deviation: 1.0,
-            weight: self.network,
+            scale: self.scale.clone(),
+            weight: short(self.network),
             square: 0.0,
             missing: 0.0,
         }
     }
+}
+
+/// Rounded to five decimals.
+fn short(number: f64) -> f64 {
+    (number * 1e5).round() / 1e5
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {

@@ -7,13 +7,14 @@
 
 mod boost;
 mod clips;
+mod scale;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
 use clipsieve_models::ModelConfig;
-use clipsieve_operators::rule::RULE_FILE;
+use clipsieve_operators::rule::{RULE_FILE, Rule};
 
 use self::boost::{Fit, Word};
 use self::clips::{Clip, from_cache, from_scores};
@@ -148,6 +149,11 @@ const SIGNALS: [(&str, &[&str]); 4] = [
             "detail_left",
             "blue_top",
             "blue_left",
+            "lit_top",
+            "lit_left",
+            "sideways",
+            "speed_top",
+            "speed_left",
             "motion_top",
             "motion_left",
             "mirror_x",
@@ -238,12 +244,26 @@ pub fn run(args: &Args) -> Result<(), Error> {
     println!("inputs: {}", inputs.join(", "));
     if let Some(folder) = &args.out {
         let path = folder.join(RULE_FILE);
-        let text =
-            serde_json::to_string_pretty(&rule).map_err(|error| Error::file(&path, error))?;
-        fs::write(&path, text + "\n").map_err(Error::io("writing", &path))?;
+        let text = text_of(&rule).map_err(|error| Error::file(&path, error))?;
+        fs::write(&path, text).map_err(Error::io("writing", &path))?;
         println!("wrote {}", path.display());
     }
     Ok(())
+}
+
+/// The rule's file: an input or a tree a line.
+fn text_of(rule: &Rule) -> Result<String, serde_json::Error> {
+    fn lines<T: serde::Serialize>(of: &[T]) -> Result<String, serde_json::Error> {
+        let lines: Result<Vec<String>, _> = of.iter().map(serde_json::to_string).collect();
+        Ok(lines?.join(",\n    "))
+    }
+    Ok(format!(
+        "{{\n  \"label\": {},\n  \"bias\": {},\n  \"inputs\": [\n    {}\n  ],\n  \"trees\": [\n    {}\n  ]\n}}\n",
+        serde_json::to_string(&rule.label)?,
+        rule.bias,
+        lines(&rule.inputs)?,
+        lines(&rule.trees)?,
+    ))
 }
 
 /// A clip and what a rule that was fitted without its part of the sources says of it.
@@ -411,6 +431,8 @@ mod tests {
         let whole: Vec<&Clip> = clips.iter().collect();
         let fit = Fit::of(&whole, &all, 60);
         let rule = fit.rule("bad", &names, Some(&word));
+        let text = text_of(&rule).expect("text");
+        assert_eq!(serde_json::from_str::<Rule>(&text).expect("JSON"), rule);
         for clip in clips.iter().filter(|clip| clip.network.is_some()).take(50) {
             let network = clip.network.expect("a word");
             let value = |name: &str| match names.iter().position(|other| *other == name) {
