@@ -16,7 +16,9 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 
-    /// Say more on stderr (-v: stages and retries, -vv: items)
+    /// Say more on stderr (-v: stages and retries, -vv: items, -vvv: all)
+    ///
+    /// CLIPSIEVE_LOG=DIRECTIVES wins, as in `clipsieve_operators=debug,opendal=info`.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }
@@ -190,7 +192,7 @@ pub struct Operators {
     /// Explain this operator
     pub name: Option<String>,
 
-    /// How the list is written to stdout
+    /// How the list, or the one, is written to stdout
     #[arg(long, value_enum, default_value_t = OperatorsFormat::Text)]
     pub format: OperatorsFormat,
 }
@@ -198,18 +200,26 @@ pub struct Operators {
 /// `clipsieve show`
 #[derive(Debug, Args)]
 pub struct Show {
-    /// A table that `run` wrote, in any of its formats
+    /// A table that `run` wrote, in any of its formats; or one that it still writes (TABLE.partial)
     pub rows: String,
+
+    /// Show so many rows at most
+    #[arg(long, value_name = "ROWS")]
+    pub limit: Option<usize>,
+
+    /// Show only rows that failed
+    #[arg(long)]
+    pub failed: bool,
 }
 
 /// `clipsieve evaluate`
 #[derive(Debug, Args)]
 #[command(after_long_help = LABELS)]
 pub struct Evaluate {
-    /// Result rows: a JSONL file that `run` wrote
-    pub results: PathBuf,
+    /// Result rows: a table that `run` wrote, in any of its formats
+    pub results: String,
 
-    /// Labels: a JSONL file (see below)
+    /// Labels: a file of JSON lines (see below)
     pub labels: PathBuf,
 
     /// Tell the threshold that reaches this precision (0 to 1)
@@ -230,16 +240,15 @@ pub struct Evaluate {
     pub format: TextOrJson,
 }
 
+// A paragraph a line: clap wraps them. A line of JSON is short enough to stay whole.
 const LABELS: &str = "\
-Labels, one JSON object a line; boxes are left, upper, right and lower edge as shares of the frame:
+Labels, one JSON object a line:
   {\"file\": \"a.mp4\", \"task\": \"vfx\", \"label\": 1, \"kind\": \"glitch\"}
-  {\"file\": \"a.mp4\", \"task\": \"regions\",
-   \"boxes\": [{\"class\": \"logo\", \"box\": [0.8, 0.1, 0.9, 0.2]}], \"safe_crop\": [0, 0.2, 1, 1]}
-`file` is the video's id, path or file name. `task` is vfx, simcam, rotation, low_quality, reversed, regions or any
-entry of `info`. `kind` and `safe_crop` may be left out.
+  {\"file\":\"a\",\"task\":\"regions\",\"boxes\":[{\"class\":\"logo\",\"box\":[0,0,0.2,0.1]}]}
 
-The positive label of an entry is the one called as the task, else all but normal, real, pass, good, clean, upright and
-their like. Of windows, the largest score counts.";
+`file` is the video's id, path or file name. `task` is vfx, simcam, rotation, low_quality, reversed, regions or any entry of `info`. A box is its left, upper, right and lower edge as shares of the frame. `kind` may be left out; `safe_crop`, the largest clean rectangle, may be added to `boxes`.
+
+The positive label of an entry is the one called as the task, else all but normal, real, pass, good, clean, upright and their like. Of windows, the largest score counts.";
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -268,6 +277,8 @@ pub enum OperatorsFormat {
     Text,
     /// For the docs.
     Markdown,
+    /// For programs.
+    Json,
 }
 
 /// How a graph is drawn.
@@ -279,6 +290,8 @@ pub enum GraphFormat {
     Dot,
     /// For Markdown.
     Mermaid,
+    /// For programs.
+    Json,
 }
 
 /// What of a graph is shown.

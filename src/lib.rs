@@ -13,6 +13,7 @@ mod launch;
 mod open_files;
 mod progress;
 mod signals;
+mod words;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -45,13 +46,10 @@ pub fn main(registry: &Registry) -> ExitCode {
     }
 }
 
-/// Logs go to stderr: errors and warnings, more with `-v`; `CLIPSIEVE_LOG` (as in `clipsieve_engine=trace`) wins.
+/// Logs go to stderr, of the others' crates errors alone. `CLIPSIEVE_LOG` (as in `clipsieve_engine=trace`) wins.
 fn log(verbose: u8) {
-    let level = ["warn", "info", "debug"]
-        .get(usize::from(verbose))
-        .unwrap_or(&"trace");
     let filter = EnvFilter::try_from_env("CLIPSIEVE_LOG")
-        .unwrap_or_else(|_| EnvFilter::new(format!("{level},timely=warn,opendal=warn")));
+        .unwrap_or_else(|_| EnvFilter::new(directives(verbose)));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| progress::LogWriter)
@@ -59,4 +57,13 @@ fn log(verbose: u8) {
         .with_target(false)
         .without_time()
         .init();
+}
+
+/// What is logged with so many `-v`: warnings; what becomes of stages (info); of items (debug); all. The name of this crate
+/// is the beginning of all our crates' names.
+fn directives(verbose: u8) -> String {
+    let ours = ["warn", "info", "debug"]
+        .get(usize::from(verbose))
+        .unwrap_or(&"trace");
+    format!("error,clipsieve={ours}")
 }

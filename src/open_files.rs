@@ -5,6 +5,8 @@
 
 use clipsieve_engine::plan::Plan;
 
+use crate::words::counted;
+
 /// What a process has open before the first row: libraries, tables, the ledger, event queues, connections.
 const BASE: u64 = 64;
 /// What an item has open at most: the video, its download in several ranges, the crop and its upload.
@@ -51,6 +53,7 @@ fn fit_to(plan: &mut Plan, files: u64) -> Result<Option<String>, String> {
     }
     plan.limits.items = usize::try_from(room).unwrap_or(items);
     Ok(Some(format!(
-        "a process may have {files} files open here, which is enough for {room} items in flight instead of {items}; {advice} for more"
+        "a process may have {files} files open here, which is enough for {} in flight instead of {items}; {advice} for more",
+        counted(room, "item")
     )))
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{clips, clipsieve, expect, repository, rows};
+use common::{clips, clipsieve, clipsieve_with, expect, repository, rows};
 
 const FIVE_MISTAKES: &str = "\
 name: five
@@ -49,7 +49,7 @@ fn every_stock_pipeline_is_sound() {
     let model = repository("tests/fixtures/vjepa2-tiny")
         .display()
         .to_string();
-    for name in ["stage2", "video-quality", "regions"] {
+    for name in ["stage2", "video-quality", "regions", "three-tiers"] {
         let pipeline = repository(&format!("pipelines/{name}.yaml"))
             .display()
             .to_string();
@@ -69,6 +69,9 @@ fn every_stock_pipeline_is_sound() {
                 arguments.extend(["--set".to_string(), format!("{key}={model}")]);
             }
         }
+        if name == "three-tiers" {
+            arguments.extend(["--set", "cpfs=mount", "--set", "crops=crops"].map(str::to_string));
+        }
         if name == "video-quality" {
             let weights = repository("models/weights");
             arguments.extend([
@@ -79,7 +82,7 @@ fn every_stock_pipeline_is_sound() {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         expect(0, folder.path(), &arguments);
         for view in ["logical", "physical"] {
-            for format in ["text", "dot", "mermaid"] {
+            for format in ["text", "dot", "mermaid", "json"] {
                 let mut graph = arguments.clone();
                 graph[0] = "graph";
                 graph.extend(["--view", view, "--format", format]);
@@ -226,11 +229,252 @@ fn operators_explain_themselves() {
         assert!(text.contains("Example"), "{text}");
         for line in text.lines().filter(|line| !line.contains("op: ")) {
             assert!(
-                line.chars().count() <= 100,
+                line.chars().count() <= 80,
                 "{name}: a line is too wide for a terminal: {line}"
             );
         }
+        assert!(text.contains("\nRuns on\n"), "{text}");
+        let page = expect(
+            0,
+            folder.path(),
+            &["operators", name, "--format", "markdown"],
+        );
+        assert!(page.starts_with(&format!("## {name}\n")), "{page}");
+        let json = expect(0, folder.path(), &["operators", name, "--format", "json"]);
+        let about: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+        assert_eq!(about["name"], name);
     }
+    for line in list.lines() {
+        assert!(line.chars().count() <= 80, "too wide: {line}");
+    }
+    let hanging = list
+        .lines()
+        .any(|line| line.starts_with("                "));
+    assert!(hanging, "long lines go on below themselves: {list}");
+    let measure = expect(0, folder.path(), &["operators", "measure"]);
+    assert!(measure.contains("\n  misfit, misfit_high"), "{measure}");
+}
+
+#[test]
+fn a_misspelt_operator_is_told_the_nearest() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let output = clipsieve(folder.path(), ["operators", "sampel"]);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("did you mean `sample`?"), "{stderr}");
+}
+
+#[test]
+fn programs_read_the_operators() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let text = expect(0, folder.path(), &["operators", "--format", "json"]);
+    let operators: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let operator = |name: &str| {
+        let all = operators.as_array().expect("a list").iter();
+        let mut of_name = all.filter(|operator| operator["name"] == name);
+        of_name.next().unwrap_or_else(|| panic!("no {name}"))
+    };
+    let known: Vec<_> = clipsieve_operators::registry()
+        .iter()
+        .map(|spec| spec.name)
+        .collect();
+    assert_eq!(operators.as_array().expect("a list").len(), known.len());
+    let windows = operator("windows");
+    assert_eq!(
+        windows["ports"],
+        serde_json::json!([{"inputs": ["frames"], "output": "clips"}])
+    );
+    let params = windows["params"].as_array().expect("params");
+    let length = params
+        .iter()
+        .find(|param| param["name"] == "length")
+        .expect("length");
+    assert_eq!(length["type"]["name"], "duration");
+    assert_eq!(length["required"], false);
+    assert!(
+        length["default"].is_string() && length["doc"].is_string(),
+        "{length}"
+    );
+    assert_eq!(operator("aggregate")["ports"][0]["output"], "document");
+    assert_eq!(
+        operator("read_table")["ports"][0]["inputs"],
+        serde_json::json!([])
+    );
+}
+
+#[test]
+fn programs_read_the_graph() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let pipeline = repository("pipelines/three-tiers.yaml")
+        .display()
+        .to_string();
+    let sets = [
+        "input=rows.jsonl",
+        "cpfs=/mnt/cpfs",
+        "crops=c",
+        "oss=https://oss.example.com",
+    ];
+    let mut arguments = vec!["graph", &pipeline, "--format", "json"];
+    arguments.extend(sets.iter().flat_map(|set| ["--set", set]));
+    let text = expect(0, folder.path(), &arguments);
+    let plan: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let nodes = plan["nodes"].as_array().expect("nodes");
+    let node = |id: &str| {
+        let mut of_id = nodes.iter().filter(|node| node["id"] == id);
+        of_id.next().unwrap_or_else(|| panic!("no {id}"))
+    };
+    assert_eq!(node("fetched")["operator"], "fetch");
+    assert_eq!(
+        node("fetched")["parameters"]["tiers"],
+        serde_json::json!(["cpfs", "alluxio", "oss"])
+    );
+    assert_eq!(node("fetched")["timeout_seconds"], 300.0);
+    assert_eq!(node("regions")["device"], "cpu");
+    assert_eq!(node("segments")["parameters"]["length"], "4s");
+    // Its other settings may hold credentials.
+    assert_eq!(plan["stores"]["oss"], serde_json::json!({"type": "oss"}));
+    let edges = plan["edges"].as_array().expect("edges");
+    let into: Vec<_> = edges
+        .iter()
+        .filter(|edge| edge["to"] == "cropped")
+        .collect();
+    assert_eq!(into.len(), 2, "{text}");
+    assert_eq!(
+        (&into[1]["from"], &into[1]["port"], &into[1]["kind"]),
+        (&"regions".into(), &1.into(), &"regions".into())
+    );
+
+    // Models have costs, and stages that are done together say so.
+    let pipeline = repository("pipelines/video-quality.yaml")
+        .display()
+        .to_string();
+    let weights = format!("weights={}", repository("models/weights").display());
+    let arguments = [
+        "graph",
+        &pipeline,
+        "--set",
+        "input=clips",
+        "--set",
+        &weights,
+        "--format",
+        "json",
+    ];
+    let plan: serde_json::Value =
+        serde_json::from_str(&expect(0, folder.path(), &arguments)).expect("JSON");
+    let nodes = plan["nodes"].as_array().expect("nodes");
+    let classify: Vec<_> = nodes
+        .iter()
+        .filter(|node| node["operator"] == "classify")
+        .collect();
+    assert!(
+        classify
+            .iter()
+            .all(|node| node["cost"]["flop"].as_u64() > Some(0)),
+        "{classify:?}"
+    );
+
+    std::fs::write(folder.path().join("five.yaml"), FIVE_MISTAKES).expect("a file");
+    let text = expect(
+        2,
+        folder.path(),
+        &["graph", "five.yaml", "--format", "json"],
+    );
+    let graph: serde_json::Value = serde_json::from_str(&text).expect("a broken file is data, too");
+    assert_eq!(graph["view"], "logical");
+    assert_eq!(
+        graph["nodes"][0]["diagnostics"][0]["severity"], "error",
+        "{text}"
+    );
+}
+
+/// A table of so many results, every third of which failed.
+fn results(count: usize) -> String {
+    let row = |index: usize| {
+        let succeed = index % 3 != 2;
+        serde_json::json!({"video_id": format!("clip-{index}"), "info": {}, "result_info":
+            {"succeed": succeed.to_string(), "stage": "decoded", "error": "no picture"}})
+    };
+    (0..count)
+        .map(|index| format!("{}\n", row(index)))
+        .collect()
+}
+
+#[test]
+fn show_shows_a_part_and_what_is_still_written() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let whole = results(6);
+    std::fs::write(folder.path().join("r.jsonl"), &whole).expect("rows");
+    let cut = &whole[..whole.len() - 20];
+    std::fs::write(folder.path().join("r.jsonl.partial"), cut).expect("rows");
+    let shown = |arguments: &[&str]| -> Vec<usize> {
+        let text = expect(0, folder.path(), &[&["show"], arguments].concat());
+        (0..6)
+            .filter(|index| text.contains(&format!("clip-{index} ")))
+            .collect()
+    };
+    assert_eq!(shown(&["r.jsonl", "--limit", "2"]), [0, 1]);
+    assert_eq!(shown(&["r.jsonl", "--failed"]), [2, 5]);
+    assert_eq!(shown(&["r.jsonl", "--failed", "--limit", "1"]), [2]);
+    assert_eq!(
+        shown(&["r.jsonl.partial"]),
+        [0, 1, 2, 3, 4],
+        "the last line is not whole yet"
+    );
+    // A broken line amid others is no line that is being written.
+    std::fs::write(
+        folder.path().join("bad.jsonl.partial"),
+        format!("{cut}\n{whole}"),
+    )
+    .expect("rows");
+    expect(2, folder.path(), &["show", "bad.jsonl.partial"]);
+}
+
+#[test]
+fn show_is_as_wide_as_it_is_told() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let row = serde_json::json!({"video_id": "a", "info": {}, "result_info":
+        {"succeed": "false", "stage": "decoded", "error": "word ".repeat(100)}});
+    std::fs::write(folder.path().join("r.jsonl"), row.to_string()).expect("rows");
+    let widest = |environment: &[(&str, &str)]| {
+        let output = clipsieve_with(folder.path(), &["show", "r.jsonl"], environment);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.lines().map(|line| line.chars().count()).max()
+    };
+    for (columns, at_most) in [("", 80), ("60", 60), ("120", 120)] {
+        let widest = widest(&[("COLUMNS", columns)]).expect("lines");
+        // Words do not fill the last column to its edge.
+        assert!(
+            (at_most - 9..=at_most).contains(&widest),
+            "{columns}: {widest}"
+        );
+    }
+}
+
+#[test]
+fn libraries_are_quiet_unless_they_are_asked() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let pipeline = repository("pipelines/three-tiers.yaml")
+        .display()
+        .to_string();
+    let mut arguments = vec!["check", "--connect", &pipeline];
+    // Port 9 of the loopback takes nothing; the key is missing.
+    let sets = [
+        "input=rows.jsonl",
+        "cpfs=/mnt/cpfs",
+        "crops=c",
+        "oss=http://127.0.0.1:9",
+    ];
+    arguments.extend(sets.iter().flat_map(|set| ["--set", set]));
+    let nowhere = ("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true");
+    let output = clipsieve_with(folder.path(), &arguments, &[nowhere]);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!stderr.contains("WARN"), "{stderr}");
+    let output = clipsieve_with(
+        folder.path(),
+        &arguments,
+        &[nowhere, ("CLIPSIEVE_LOG", "debug")],
+    );
+    assert!(!output.stderr.is_empty(), "CLIPSIEVE_LOG wins");
 }
 
 /// A pipeline over a clip, with these bounds.
@@ -284,17 +528,19 @@ fn few_open_files_mean_few_items_and_too_few_are_refused() {
             .current_dir(folder.path())
             .output()
             .expect("a shell");
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        (output.status.code(), stderr)
+        let told = [output.stdout, output.stderr];
+        let [stdout, stderr] = told.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        (output.status.code(), stdout, stderr)
     };
-    let (code, stderr) = with(90);
+    let (code, stdout, stderr) = with(90);
     assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.starts_with("1 row in "), "{stdout}");
     assert!(
         stderr.contains("90 files open here, which is enough for 3 items in flight instead of 8"),
         "{stderr}"
     );
     assert_eq!(rows(&folder.path().join("out.jsonl")).len(), 1);
-    let (code, stderr) = with(70);
+    let (code, _, stderr) = with(70);
     assert_eq!(code, Some(3), "{stderr}");
     assert!(stderr.contains("needs 72 for one item"), "{stderr}");
 }

@@ -205,71 +205,11 @@ fn the_page_of_operators_is_fresh() {
         let _ = writeln!(page, "{}", linked.as_deref().unwrap_or(line));
     }
     for spec in registry.iter() {
-        section(&mut page, spec);
+        let arguments = ["operators", spec.name, "--format", "markdown"];
+        page.push('\n');
+        page.push_str(&expect(0, folder.path(), &arguments));
     }
     fresh("docs/operators.md", &page);
-}
-
-fn section(page: &mut String, spec: &OperatorSpec) {
-    let _ = write!(
-        page,
-        "\n## {}\n\n{}\n\n```yaml\n{}\n```\n\n",
-        spec.name, spec.doc, spec.example
-    );
-    let _ = writeln!(page, "**Takes → gives**: {}.\n", wiring(&spec.ports));
-    let place = match spec.executor {
-        _ if spec.is_source() || spec.is_sink() => "one thread of its own",
-        Executor::Io => "the `io` executor",
-        Executor::Cpu => "the `cpu` threads",
-        Executor::Device => "a device (`device:`), as a pool of instances",
-    };
-    let _ = writeln!(page, "**Runs on**: {place}.");
-    if spec.params.is_empty() {
-        page.push_str("\nIt has no parameters.\n");
-        return;
-    }
-    page.push_str("\n| parameter | value | default | what it does |\n|---|---|---|---|\n");
-    for param in spec.params {
-        let unit = param
-            .unit
-            .map(|unit| format!(" ({unit})"))
-            .unwrap_or_default();
-        let default = match param.fallback {
-            Fallback::Required => "**required**".to_string(),
-            Fallback::Absent => "none".to_string(),
-            Fallback::Is(value) => format!("`{value}`"),
-        };
-        let _ = writeln!(
-            page,
-            "| `{}` | {}{unit} | {default} | {} |",
-            param.name,
-            param.ty,
-            param.doc.replace('|', "\\|")
-        );
-    }
-}
-
-fn wiring(ports: &Ports) -> String {
-    match ports {
-        Ports::Fixed(ways) => {
-            let ways = ways.iter().map(|way| {
-                let inputs: Vec<_> = way.inputs.iter().map(|kind| format!("`{kind}`")).collect();
-                let inputs = match inputs.as_slice() {
-                    [] => "input rows".to_string(),
-                    inputs => inputs.join(", "),
-                };
-                let output = way
-                    .output
-                    .map_or("result rows".to_string(), |kind| format!("`{kind}`"));
-                format!("{inputs} → {output}")
-            });
-            ways.collect::<Vec<_>>().join("; or ")
-        }
-        Ports::Gather { accepts, output } => {
-            let kinds: Vec<_> = accepts.iter().map(|kind| format!("`{kind}`")).collect();
-            format!("one or more of {} → `{output}`", kinds.join(", "))
-        }
-    }
 }
 
 #[test]
@@ -374,37 +314,81 @@ fn every_pipeline_in_a_page_compiles() {
     assert!(count > 10, "only {count} pipelines were found");
 }
 
-/// A picture stands between `<!-- graph VIEW NAME -->` and `<!-- end -->`; NAME is the name of a pipeline of the page.
 #[test]
 fn every_picture_is_the_one_that_is_drawn() {
     let path = "docs/pipelines.md";
     let page = fs::read_to_string(repository(path)).expect("the page");
-    let pipelines: Vec<Block> = blocks(&page).into_iter().filter(is_pipeline).collect();
+    fresh(path, &with_pictures(path, &page));
+}
+
+#[test]
+fn the_readme_is_fresh() {
+    let path = "README.md";
+    let Ok(page) = fs::read_to_string(repository(path)) else {
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let table = expect(0, folder.path(), &["operators", "--format", "markdown"]);
+    let mark = "<!-- operators -->\n";
+    let (before, rest) = page.split_once(mark).expect("a mark");
+    let (_, after) = rest.split_once("<!-- end -->").expect("an end");
+    let page = format!("{before}{mark}{table}<!-- end -->{after}");
+    fresh(path, &with_pictures(path, &page));
+}
+
+/// A page with its pictures as they are drawn now. A picture stands between `<!-- graph VIEW NAME -->` and `<!-- end -->`;
+/// NAME is the name of a pipeline of the page, or a file. VIEW is `logical`, `physical`, or `mermaid` for the logical one
+/// that way.
+fn with_pictures(path: &str, page: &str) -> String {
     let mut wanted = String::new();
-    let mut rest = page.as_str();
+    let mut rest = page;
     while let Some((before, after)) = rest.split_once("<!-- graph ") {
         let (head, after) = after.split_once(" -->").expect("a closed comment");
         let (view, name) = head.split_once(' ').expect("a view and a name");
         let (_, after) = after.split_once("<!-- end -->").expect("an end");
-        let line = format!("name: {name}");
-        let pipeline = pipelines
-            .iter()
-            .find(|block| block.text.lines().any(|found| found == line))
-            .unwrap_or_else(|| panic!("{path} has no pipeline with `{line}`"));
-        let compiled = compiled(name, &pipeline.text);
-        let picture = match view {
-            "logical" => logical(&compiled.graph, Format::Text),
-            "physical" => physical(compiled.plan.as_ref().expect("a plan"), Format::Text),
+        let compiled = compiled(name, &pipeline(path, page, name));
+        let (language, picture) = match view {
+            "logical" => ("text", logical(&compiled.graph, Format::Text)),
+            "mermaid" => ("mermaid", logical(&compiled.graph, Format::Mermaid)),
+            "physical" => {
+                let plan = compiled.plan.as_ref().expect("a plan");
+                ("text", physical(plan, Format::Text))
+            }
             other => panic!("no view is called `{other}`"),
         };
         let _ = write!(
             wanted,
-            "{before}<!-- graph {head} -->\n```text\n{picture}```\n<!-- end -->"
+            "{before}<!-- graph {head} -->\n```{language}\n{picture}```\n<!-- end -->"
         );
         rest = after;
     }
-    wanted.push_str(rest);
-    fresh(path, &wanted);
+    wanted + rest
+}
+
+/// A pipeline by the name that a mark on a page has for it.
+fn pipeline(path: &str, page: &str, name: &str) -> String {
+    if name.ends_with(".yaml") {
+        return fs::read_to_string(repository(name)).expect("a pipeline");
+    }
+    let line = format!("name: {name}");
+    blocks(page)
+        .into_iter()
+        .filter(is_pipeline)
+        .find(|block| block.text.lines().any(|found| found == line))
+        .unwrap_or_else(|| panic!("{path} has no pipeline with `{line}`"))
+        .text
+}
+
+#[test]
+fn every_stock_pipeline_stands_in_the_readme() {
+    let Ok(page) = fs::read_to_string(repository("README.md")) else {
+        return;
+    };
+    for file in files(&repository("pipelines"), "yaml") {
+        let name = file.file_name().expect("a name").to_string_lossy();
+        let row = format!("| [`pipelines/{name}`](pipelines/{name}) |");
+        assert!(page.contains(&row), "README.md has no row of {name}");
+    }
 }
 
 #[test]

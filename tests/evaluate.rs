@@ -4,6 +4,7 @@ mod common;
 
 use std::path::Path;
 
+use clipsieve_operators::tables::{Format, Spool};
 use common::expect;
 use serde_json::{Value as Json, json};
 
@@ -164,6 +165,179 @@ fn the_text_fits_eighty_columns_and_leaves_nothing_out() {
     }
 }
 
+/// Rows of one filter with these scores, and a label for each.
+fn write_scores(folder: &Path, scores: &[(f64, u8)]) {
+    let mut rows = String::new();
+    let mut labels = String::new();
+    for (index, (score, label)) in scores.iter().enumerate() {
+        let vfx =
+            json!({"result": {"normal": 1.0 - score, "vfx": score}, "label": "?", "prob": 0.5});
+        let row = json!({"video_id": format!("v{index}"), "video_oss_url": format!("/v{index}.mp4"), "video_tag": "",
+            "oss_bucket": "", "info": {"vfx_filter": vfx}, "result_info": {"succeed": "true"}});
+        rows.push_str(&format!("{row}\n"));
+        let label = json!({"file": format!("v{index}"), "task": "vfx", "label": label});
+        labels.push_str(&format!("{label}\n"));
+    }
+    std::fs::write(folder.join("results.jsonl"), rows).expect("rows");
+    std::fs::write(folder.join("labels.jsonl"), labels).expect("labels");
+}
+
+/// The cells of the line of `vfx_filter` in the report.
+fn cells(text: &str) -> Vec<&str> {
+    let line = text.lines().find(|line| line.contains("vfx_filter"));
+    line.unwrap_or_else(|| panic!("no line in {text}"))
+        .split_whitespace()
+        .collect()
+}
+
+#[test]
+fn the_best_is_never_worse_than_one_half() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    write_scores(folder.path(), &[(0.4, 0), (0.1, 1), (0.3, 0), (0.2, 0)]);
+    let arguments = ["evaluate", "results.jsonl", "labels.jsonl"];
+    let text = expect(0, folder.path(), &arguments);
+    assert_eq!(cells(&text)[5..], ["0.750", "0.750", "never"], "{text}");
+    let text = expect(
+        0,
+        folder.path(),
+        &[&arguments[..], &["--format", "json"]].concat(),
+    );
+    let report: Json = serde_json::from_str(&text).expect("JSON");
+    let best = &report["filters"][0]["best_accuracy"];
+    assert_eq!(
+        (&best["at"], &best["accuracy"]),
+        (&Json::Null, &json!(0.75))
+    );
+}
+
+#[test]
+fn one_kind_of_label_alone_is_told_and_nothing_is_made_up() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (label, missing) in [(0, "no positive label"), (1, "no negative label")] {
+        write_scores(folder.path(), &[(0.9, label), (0.2, label), (0.1, label)]);
+        let text = expect(
+            0,
+            folder.path(),
+            &[
+                "evaluate",
+                "results.jsonl",
+                "labels.jsonl",
+                "--recall",
+                "0.9",
+            ],
+        );
+        let accuracy = if label == 0 { "0.667" } else { "0.333" };
+        assert_eq!(cells(&text)[3..], ["-", "-", accuracy, "-", "-"], "{text}");
+        assert!(text.contains(missing), "{text}");
+        assert!(text.contains("recall of 0.9: -"), "{text}");
+    }
+}
+
+#[test]
+fn one_is_told_in_the_singular() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    write_scores(folder.path(), &[(0.9, 1)]);
+    let text = expect(
+        0,
+        folder.path(),
+        &["evaluate", "results.jsonl", "labels.jsonl"],
+    );
+    assert!(text.contains("\n1 label, 1 row\n"), "{text}");
+}
+
+#[test]
+fn rows_are_read_from_any_table_that_a_run_writes() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    write_scores(folder.path(), &[(0.9, 1), (0.2, 0)]);
+    let lines = std::fs::read_to_string(folder.path().join("results.jsonl")).expect("rows");
+    let wanted = expect(
+        0,
+        folder.path(),
+        &["evaluate", "results.jsonl", "labels.jsonl"],
+    );
+    let table = |name: &str| {
+        let mut spool = Spool::open(&folder.path().join("results.jsonl")).expect("a spool");
+        let mut bytes = Vec::new();
+        let format = Format::of(Path::new(name)).expect("a format");
+        (format.write)(&mut spool, &mut bytes).expect("a table");
+        std::fs::write(folder.path().join(name), bytes).expect("a table");
+    };
+    for name in ["results.csv", "results.parquet"] {
+        table(name);
+        let text = expect(0, folder.path(), &["evaluate", name, "labels.jsonl"]);
+        assert_eq!(text, wanted, "{name}");
+    }
+    // What a run has written so far, its last line being cut off.
+    for name in ["more.jsonl.partial", "more.parquet.partial"] {
+        let growing = format!("{lines}{}", &lines[..40]);
+        std::fs::write(folder.path().join(name), growing).expect("rows");
+        let text = expect(0, folder.path(), &["evaluate", name, "labels.jsonl"]);
+        assert_eq!(text, wanted, "{name}");
+    }
+    let output = common::clipsieve(folder.path(), ["evaluate", "results.csv", "results.csv"]);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(
+        stderr.contains("labels are JSON lines") && stderr.contains("results.csv is CSV"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn long_names_leave_the_report_in_eighty_columns() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    write_run(folder.path());
+    let long = "low_quality=-a_filter_with_a_name_that_is_long_all_by_itself.sharpness";
+    let reversed = "reversed=seg_low_quality_filter.low";
+    let labels = folder.path().join("labels.jsonl");
+    let mut text = std::fs::read_to_string(&labels).expect("labels");
+    text.push_str("{\"file\": \"a.mp4\", \"task\": \"reversed\", \"label\": 1}\n");
+    std::fs::write(labels, text).expect("labels");
+    let arguments = ["evaluate", "results.jsonl", "labels.jsonl", "--score"];
+    let text = expect(
+        0,
+        folder.path(),
+        &[&arguments[..], &[long, "--score", reversed]].concat(),
+    );
+    let told = text
+        .lines()
+        .take_while(|line| !line.contains("positive is"));
+    for line in told {
+        assert!(line.chars().count() <= 80, "too wide: {line}");
+    }
+    assert!(text.contains(" (reversed) "), "{text}");
+}
+
+#[test]
+fn the_help_keeps_its_examples_whole() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let output =
+        common::clipsieve_with(folder.path(), &["evaluate", "--help"], &[("COLUMNS", "80")]);
+    let help = String::from_utf8_lossy(&output.stdout).into_owned();
+    let examples: Vec<&str> = help
+        .lines()
+        .filter(|line| line.starts_with("  {"))
+        .collect();
+    assert_eq!(examples.len(), 2, "{help}");
+    for example in examples {
+        serde_json::from_str::<Json>(example).unwrap_or_else(|error| panic!("{error}: {example}"));
+    }
+    for line in help.lines() {
+        assert!(line.chars().count() <= 80, "too wide: {line}");
+    }
+    // Nothing is broken by hand and again by clap: but for the last of a paragraph, no line is short.
+    let lines: Vec<&str> = help
+        .lines()
+        .skip_while(|line| !line.starts_with('`'))
+        .collect();
+    for pair in lines
+        .windows(2)
+        .filter(|pair| !pair.iter().any(|line| line.is_empty()))
+    {
+        assert!(pair[0].len() > 60, "broken early: {}", pair[0]);
+    }
+}
+
 #[test]
 fn files_that_are_no_rows_or_labels_are_refused_with_their_line() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -176,7 +350,7 @@ fn files_that_are_no_rows_or_labels_are_refused_with_their_line() {
     };
     refused(
         &["evaluate", "labels.jsonl", "labels.jsonl"],
-        "labels.jsonl:1: not a result row",
+        "row 1 of labels.jsonl is no result row: it has no `result_info.succeed`",
     );
     refused(
         &["evaluate", "results.jsonl", "results.jsonl"],

@@ -194,7 +194,11 @@ fn read(path: &Path) -> Vec<Json> {
 fn what_cannot_work_stops_the_job_before_it_starts() {
     let folder = clips(&[]);
     std::fs::write(folder.path().join("two.yaml"), TWO_TABLES).expect("a file");
-    std::fs::write(folder.path().join("more.jsonl"), "").expect("a file");
+    std::fs::write(
+        folder.path().join("more.jsonl"),
+        "{\"video_path\": \"v.mp4\"}\n",
+    )
+    .expect("a file");
     let double = service(Vec::new());
     double.create("p", "short", &["video_id string", "info bigint"], &[]);
     for (input, output, expected) in [

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{Exit, output, pipeline, snippets};
 use crate::cli::{Check, TextOrJson};
+use crate::words::counted;
 
 /// Runs the command.
 ///
@@ -39,9 +40,9 @@ pub fn run(arguments: &Check, registry: &Registry) -> io::Result<Exit> {
             text.extend(connections.iter().map(line));
             if let Some(plan) = plan {
                 text.push_str(&format!(
-                    "{}: sound, {} stages\n",
+                    "{}: sound, {}\n",
                     loaded.name,
-                    plan.order.len()
+                    counted(plan.order.len(), "stage")
                 ));
             }
             text

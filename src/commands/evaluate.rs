@@ -4,16 +4,19 @@ use std::fmt::Write;
 use std::io;
 use std::path::Path;
 
+use clipsieve_operators::tables::{FORMATS, Format};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{CellAlignment, Table, TableComponent};
+use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent};
 
+use super::results::Results;
 use super::{Exit, output};
 use crate::cli::{Evaluate, TextOrJson};
 use crate::evaluation::binary::Threshold;
 use crate::evaluation::boxes::{Tally, share};
-use crate::evaluation::labels;
+use crate::evaluation::labels::{self, Label};
 use crate::evaluation::report::{Filter, LeftOut, Regions, Report, Wishes, report};
 use crate::evaluation::rows::Rows;
+use crate::words::{self, counted};
 
 /// Names of a list that are told; the rest is counted (`--format json` has all).
 const NAMES_TOLD: usize = 5;
@@ -23,21 +26,9 @@ const NAMES_TOLD: usize = 5;
 /// # Errors
 /// Trouble with stdout.
 pub fn run(arguments: &Evaluate) -> io::Result<Exit> {
-    let read = |path: &Path| {
-        std::fs::read_to_string(path)
-            .map_err(|error| format!("cannot read {}: {error}", path.display()))
-    };
-    let at =
-        |path: &Path, (line, error): (usize, String)| format!("{}:{line}: {error}", path.display());
     let loaded = || {
-        let rows = Rows::read(&read(&arguments.results)?)
-            .map_err(|error| at(&arguments.results, error))?;
-        let labels = labels::read(&read(&arguments.labels)?)
-            .map_err(|error| at(&arguments.labels, error))?;
-        if labels.is_empty() {
-            return Err(format!("{} has no labels", arguments.labels.display()));
-        }
-        Ok((rows, labels))
+        let rows = Results::open(&arguments.results)?.collect::<Result<Vec<_>, _>>()?;
+        Ok::<_, String>((Rows::new(rows), read_labels(&arguments.labels)?))
     };
     let (rows, labels) = match loaded() {
         Ok(loaded) => loaded,
@@ -60,6 +51,24 @@ pub fn run(arguments: &Evaluate) -> io::Result<Exit> {
     Ok(Exit::Done)
 }
 
+fn read_labels(path: &Path) -> Result<Vec<Label>, String> {
+    let name = path.display();
+    if let Some(format) = Format::of(path).filter(|format| format.name != FORMATS[0].name) {
+        return Err(format!(
+            "labels are JSON lines (`clipsieve evaluate --help` shows some), and {name} is {}",
+            format.name
+        ));
+    }
+    let bytes = std::fs::read(path).map_err(|error| format!("cannot read {name}: {error}"))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| format!("labels are JSON lines, and {name} is no text in UTF-8"))?;
+    let labels = labels::read(&text).map_err(|(line, error)| format!("{name}:{line}: {error}"))?;
+    match labels.is_empty() {
+        true => Err(format!("{name} has no labels")),
+        false => Ok(labels),
+    }
+}
+
 fn page(report: &Report, wishes: &Wishes) -> String {
     let mut page = String::new();
     if !report.filters.is_empty() {
@@ -79,7 +88,13 @@ fn number(value: Option<f64>) -> String {
 
 fn table<const N: usize>(header: [&str; N], words: usize) -> Table {
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(header);
+    table
+        .load_preset(UTF8_HORIZONTAL_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(header);
+    if let Some(columns) = words::piped_columns() {
+        table.set_width(columns);
+    }
     table
         .remove_style(TableComponent::HorizontalLines)
         .remove_style(TableComponent::MiddleIntersections);
@@ -95,29 +110,31 @@ fn filters(page: &mut String, filters: &[Filter], wishes: &Wishes) {
     for filter in filters {
         let best = filter.scored.best();
         table.add_row([
-            name(filter),
+            name(filter, "\n"),
             filter.scored.len().to_string(),
             filter.scored.positives().to_string(),
             number(filter.scored.auc()),
-            number(filter.scored.average_precision()),
+            number(filter.average_precision()),
             number(filter.as_judged.map(|judged| judged.accuracy)),
             number(best.map(|best| best.accuracy)),
-            best.map_or("-".to_string(), |best| format!("{:.4}", best.at)),
+            best.map_or("-".to_string(), |best| at(best.at)),
         ]);
     }
     let _ = writeln!(page, "{table}");
-    let _ = writeln!(
-        page,
-        "at 0.5, best: accuracy with that threshold, and with the best one (a score from\n\
-         it on is positive). Of windows, the largest score counts."
-    );
+    let legend = "at 0.5, best: accuracy with that threshold, and with the best one (a score from it on is positive; \
+                  never: nothing is). Of windows, the largest score counts.";
+    page.push_str(&words::wrapped(legend, words::COLUMNS, "", 0));
     for filter in filters {
-        let _ = writeln!(
-            page,
-            "\n{}: positive is `{}`",
-            name(filter),
-            filter.positive
-        );
+        let _ = match (filter.scored.missing(), filter.scored.is_empty()) {
+            (Some(missing), true) => writeln!(page, "\n{}: {missing}", name(filter, " ")),
+            (missing, _) => writeln!(
+                page,
+                "\n{}: positive is `{}`{}",
+                name(filter, " "),
+                filter.positive,
+                missing.map_or(String::new(), |missing| format!("; {missing}"))
+            ),
+        };
         let mut wish = |what: &str, wanted: Option<f64>, found: Option<Threshold>| {
             let Some(wanted) = wanted else { return };
             let _ = match found {
@@ -126,6 +143,9 @@ fn filters(page: &mut String, filters: &[Filter], wishes: &Wishes) {
                     "  {what} of {wanted}: from {:.4} on (precision {:.3}, recall {:.3})",
                     found.at, found.precision, found.recall
                 ),
+                None if filter.scored.missing().is_some() => {
+                    writeln!(page, "  {what} of {wanted}: -")
+                }
                 None => writeln!(page, "  {what} of {wanted}: no threshold reaches it"),
             };
         };
@@ -134,14 +154,12 @@ fn filters(page: &mut String, filters: &[Filter], wishes: &Wishes) {
             wishes.precision,
             wishes
                 .precision
-                .and_then(|wanted| filter.scored.for_precision(wanted)),
+                .and_then(|wanted| filter.for_precision(wanted)),
         );
         wish(
             "recall",
             wishes.recall,
-            wishes
-                .recall
-                .and_then(|wanted| filter.scored.for_recall(wanted)),
+            wishes.recall.and_then(|wanted| filter.for_recall(wanted)),
         );
         for (kind, count, auc) in &filter.kinds {
             let _ = writeln!(page, "  {kind} ({count}): AUC {}", number(*auc));
@@ -150,12 +168,20 @@ fn filters(page: &mut String, filters: &[Filter], wishes: &Wishes) {
     }
 }
 
-/// What a line of the table is called: the entry, with the task where it is not plain from it.
-fn name(filter: &Filter) -> String {
+/// A threshold: `0.5000`, or `never` where it is best to call nothing positive.
+fn at(threshold: f64) -> String {
+    match threshold.is_finite() {
+        true => format!("{threshold:.4}"),
+        false => "never".to_string(),
+    }
+}
+
+/// What a line of the table is called: the entry, with the task where it is not plain from it, and `between` before that.
+fn name(filter: &Filter, between: &str) -> String {
     if filter.key.contains(&filter.task) {
         filter.key.clone()
     } else {
-        format!("{} ({})", filter.key, filter.task)
+        format!("{}{between}({})", filter.key, filter.task)
     }
 }
 
@@ -192,8 +218,8 @@ fn regions(page: &mut String, found: &Regions) {
     let _ = writeln!(page, "{table}");
     let _ = writeln!(
         page,
-        "{} videos; right: IoU of at least 0.5 with a labelled box of the class",
-        found.videos
+        "{}; right: IoU of at least 0.5 with a labelled box of the class",
+        counted(found.videos, "video")
     );
     let percent = |part: usize, of: usize| {
         let share = share(part, of).map_or(String::new(), |s| format!(" ({:.1} %)", s * 100.0));
@@ -242,8 +268,9 @@ fn left_out(page: &mut String, report: &Report) {
     } = &report.left_out;
     let _ = writeln!(
         page,
-        "\n{} labels, {} rows",
-        report.counts.0, report.counts.1
+        "\n{}, {}",
+        counted(report.counts.0, "label"),
+        counted(report.counts.1, "row")
     );
     let mut list = |what: &str, which: &[String]| {
         if !which.is_empty() {

@@ -1,6 +1,8 @@
 //! `clipsieve graph`: a dry run. It builds no model: it reads their `config.json`, and the bytes of encoders that several
 //! could share. It touches no store but to bring a model that lies in one.
 
+mod json;
+
 use std::io::{self, IsTerminal};
 
 use clipsieve_engine::operator::Registry;
@@ -26,15 +28,24 @@ pub fn run(arguments: &Graph, registry: &Registry) -> io::Result<Exit> {
         output::tell(findings.trim_end());
     }
     let compiled = &loaded.compiled;
-    let format = match arguments.format {
-        GraphFormat::Text => Format::Text,
-        GraphFormat::Dot => Format::Dot,
-        GraphFormat::Mermaid => Format::Mermaid,
+    // A file with errors has no plan; its graph shows where they are.
+    let plan = compiled.plan.as_ref();
+    let plan = plan.filter(|_| arguments.view == View::Physical);
+    let draw = |format| match plan {
+        Some(plan) => physical(plan, format),
+        None => logical(&compiled.graph, format),
     };
-    let drawn = match (arguments.view, &compiled.plan) {
-        (View::Physical, Some(plan)) => physical(plan, format),
-        // A file with errors has no plan; its graph shows where they are.
-        (View::Logical, _) | (View::Physical, None) => logical(&compiled.graph, format),
+    let drawn = match arguments.format {
+        GraphFormat::Text => draw(Format::Text),
+        GraphFormat::Dot => draw(Format::Dot),
+        GraphFormat::Mermaid => draw(Format::Mermaid),
+        GraphFormat::Json => {
+            let graph = match plan {
+                Some(plan) => json::physical(plan),
+                None => json::logical(&compiled.graph),
+            };
+            format!("{graph:#}\n")
+        }
     };
     output::print(&drawn)?;
     Ok(if compiled.plan.is_some() {

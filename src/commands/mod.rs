@@ -8,6 +8,7 @@ pub mod operators;
 pub mod output;
 pub mod pipeline;
 pub mod report;
+pub mod results;
 pub mod run;
 pub mod show;
 pub mod snippets;

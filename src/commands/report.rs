@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use clipsieve_engine::run::RunReport;
 use serde_json::json;
 
+use crate::words::counted;
+
 /// What a person wants to know at the end.
 pub fn summary(report: &RunReport) -> String {
     let seconds = report.elapsed.as_secs_f64();
@@ -13,8 +15,10 @@ pub fn summary(report: &RunReport) -> String {
         before => format!(" ({before} of them by earlier attempts)"),
     };
     let mut text = format!(
-        "{} rows{before} in {seconds:.1} s: {} succeeded, {} failed\n",
-        report.rows_read, report.succeeded, report.failed
+        "{}{before} in {seconds:.1} s: {} succeeded, {} failed\n",
+        counted(report.rows_read, "row"),
+        report.succeeded,
+        report.failed
     );
     if !report.finished {
         text.push_str("stopped before the last row; the same command again goes on from here\n");

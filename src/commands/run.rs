@@ -24,6 +24,7 @@ use crate::launch::{self, Launch};
 use crate::open_files;
 use crate::progress::ProgressLine;
 use crate::signals;
+use crate::words::counted;
 
 /// How often a process without a supervisor looks for signals.
 const LOOK: Duration = Duration::from_millis(50);
@@ -121,16 +122,21 @@ fn lead(arguments: &Run, plan: &Plan) -> io::Result<Exit> {
         let standing = ledger.standing();
         if let Some(outputs) = &standing.finished {
             output::tell(&format!(
-                "this run is finished ({} rows); rows are in {}; `--fresh` runs it again",
-                standing.rows.len(),
+                "this run is finished ({}); rows are in {}; `--fresh` runs it again",
+                counted(standing.rows.len(), "row"),
                 outputs.join(", ")
             ));
             return Ok(Exit::Done);
         }
         if !standing.rows.is_empty() {
+            let are = if standing.rows.len() == 1 {
+                "is"
+            } else {
+                "are"
+            };
             output::tell(&format!(
-                "going on behind {} rows that are done (ledger {})",
-                standing.rows.len(),
+                "going on behind {} that {are} done (ledger {})",
+                counted(standing.rows.len(), "row"),
                 ledger.place()
             ));
         }
@@ -353,8 +359,10 @@ fn work(arguments: &Run, plan: &Plan, mut options: RunOptions) -> io::Result<Exi
     if report.failed as f64 > allowed {
         let share = 100.0 * report.failed as f64 / report.rows_read.max(1) as f64;
         output::tell(&format!(
-            "error: {} of {} rows failed ({share:.1} %), more than --max-failures {} allows",
-            report.failed, report.rows_read, arguments.max_failures
+            "error: {} of {} failed ({share:.1} %), more than --max-failures {} allows",
+            report.failed,
+            counted(report.rows_read, "row"),
+            arguments.max_failures
         ));
         return Ok(Exit::TooManyFailures);
     }

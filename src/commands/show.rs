@@ -2,83 +2,53 @@
 
 use std::io;
 
-use clipsieve_engine::operator::{Row, Stores};
-use clipsieve_operators::tables::{self, Reading};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table};
 use serde_json::{Map, Value as Json};
 
+use super::results::Results;
 use super::{Exit, output};
 use crate::cli::Show;
-
-/// Width of the table when stdout is no terminal, in characters.
-const PIPED_WIDTH: u16 = 100;
+use crate::words::{self, counted};
 
 /// Runs the command.
 ///
 /// # Errors
 /// Trouble with stdout.
 pub fn run(arguments: &Show) -> io::Result<Exit> {
-    let reading = Reading {
-        stores: &Stores::new(),
-        endpoint: None,
-        limit: None,
-        scratch: &std::env::temp_dir(),
+    let table = match table(arguments) {
+        Ok(table) => table,
+        Err(error) => {
+            output::tell(&format!("error: {error}"));
+            return Ok(Exit::Usage);
+        }
     };
-    let mut rows = match tables::open(&arguments.rows, &reading) {
-        Ok(rows) => rows,
-        Err(error) => return Ok(refuse(&error.message)),
-    };
-    let mut table = Table::new();
-    table
-        .load_preset(UTF8_HORIZONTAL_ONLY)
-        .set_content_arrangement(ContentArrangement::Dynamic);
-    if table.width().is_none() {
-        table.set_width(PIPED_WIDTH);
-    }
-    table.set_header(["video", "frame", "verdicts"]);
-    for number in 1_u64.. {
-        let row = match rows.next_row() {
-            Ok(None) => break,
-            Ok(Some(read)) => match read.problem {
-                Some(problem) => Err(problem.message),
-                None => result_row(read.row),
-            },
-            Err(error) => return Ok(refuse(&error.message)),
-        };
-        match row {
-            Ok(row) => table.add_row([text(&row, "/video_id"), frame(&row), verdicts(&row)]),
-            Err(why) => {
-                return Ok(refuse(&format!(
-                    "row {number} of {} is no result row: {why}",
-                    arguments.rows
-                )));
-            }
-        };
-    }
     output::print(&format!("{table}\n"))?;
     Ok(Exit::Done)
 }
 
-fn refuse(why: &str) -> Exit {
-    output::tell(&format!("error: {why}"));
-    Exit::Usage
+fn table(arguments: &Show) -> Result<Table, String> {
+    let mut table = Table::new();
+    table
+        .load_preset(UTF8_HORIZONTAL_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic);
+    if let Some(columns) = words::piped_columns() {
+        table.set_width(columns);
+    }
+    table.set_header(["video", "frame", "verdicts"]);
+    let is_wanted = |row: &Json| !arguments.failed || has_failed(row);
+    let rows = Results::open(&arguments.rows)?
+        .map(|row| row.map(Json::Object))
+        .filter(|row| row.as_ref().map_or(true, is_wanted));
+    for row in rows.take(arguments.limit.unwrap_or(usize::MAX)) {
+        let row = row?;
+        table.add_row([text(&row, "/video_id"), frame(&row), verdicts(&row)]);
+    }
+    Ok(table)
 }
 
-/// A row as it was before a table made JSON text of what is nested in it.
-fn result_row(mut row: Row) -> Result<Json, String> {
-    for column in ["info", "result_info"] {
-        if let Some(Json::String(text)) = row.0.get(column) {
-            let nested = serde_json::from_str(text)
-                .map_err(|error| format!("its `{column}` is not JSON: {error}"))?;
-            row.0.insert(column.to_owned(), nested);
-        }
-    }
-    let row = Json::Object(row.0);
-    match row.pointer("/result_info/succeed") {
-        Some(_) => Ok(row),
-        None => Err("it has no `result_info.succeed`".to_string()),
-    }
+fn has_failed(row: &Json) -> bool {
+    text(row, "/result_info/succeed") != "true"
 }
 
 fn text(row: &Json, pointer: &str) -> String {
@@ -129,7 +99,7 @@ fn frame(row: &Json) -> String {
 /// One line for each filter, or why there are none.
 fn verdicts(row: &Json) -> String {
     let mut lines = Vec::new();
-    if text(row, "/result_info/succeed") != "true" {
+    if has_failed(row) {
         lines.push(format!(
             "FAILED in {}: {}",
             text(row, "/result_info/stage"),
@@ -190,5 +160,9 @@ fn segments(entry: &Map<String, Json>) -> String {
         .iter()
         .map(|(label, count)| format!("{count} {label}"))
         .collect();
-    format!("{} of {} windows", counts.join(", "), entry.len())
+    format!(
+        "{} of {}",
+        counts.join(", "),
+        counted(entry.len(), "window")
+    )
 }

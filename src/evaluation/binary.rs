@@ -6,7 +6,7 @@
 /// A threshold and what comes of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Threshold {
-    /// Scores from here on are positive.
+    /// Scores from here on are positive. Infinite: nothing is called positive.
     pub at: f64,
     /// Share of the positives that are called so.
     pub recall: f64,
@@ -52,6 +52,16 @@ impl Scored {
         self.len() - self.positives
     }
 
+    /// Which kind of label is missing, in words: without both nothing can be told apart.
+    pub fn missing(&self) -> Option<&'static str> {
+        match (self.positives, self.negatives()) {
+            (0, 0) => Some("no label has a score"),
+            (0, _) => Some("no positive label"),
+            (_, 0) => Some("no negative label"),
+            _ => None,
+        }
+    }
+
     /// The area under the receiver operating characteristic: the chance that a positive scores above a negative, a tie
     /// counting half (Mann and Whitney's U, scaled). `None` without both.
     pub fn auc(&self) -> Option<f64> {
@@ -94,8 +104,12 @@ impl Scored {
         self.outcome(at, called, right)
     }
 
-    /// The threshold of the best accuracy, the highest of several. `None` without labels.
+    /// The threshold of the best accuracy, the highest of several; an infinite one if it is best to call nothing positive.
+    /// `None` without both kinds of labels, where the best is no threshold's merit.
     pub fn best(&self) -> Option<Threshold> {
+        if self.missing().is_some() {
+            return None;
+        }
         let better = |best: Threshold, next: Threshold| {
             if next.accuracy > best.accuracy {
                 next
@@ -103,7 +117,7 @@ impl Scored {
                 best
             }
         };
-        self.thresholds().reduce(better)
+        Some(self.thresholds().fold(self.at(f64::INFINITY), better))
     }
 
     /// The threshold of the largest recall whose precision is at least `wanted`; the highest of several.
@@ -233,10 +247,20 @@ mod tests {
         assert_eq!(good.for_recall(0.5), None);
         close(good.at(0.5).accuracy, 1.0);
         let bad = Scored::new([(0.1, true)]);
-        assert_eq!(bad.auc(), None);
+        assert_eq!((bad.auc(), bad.best()), (None, None));
         close(bad.average_precision().unwrap(), 1.0);
+        assert_eq!(good.missing(), Some("no positive label"));
+        assert_eq!(bad.missing(), Some("no negative label"));
         let none = Scored::new([]);
         assert_eq!((none.auc(), none.best()), (None, None));
+    }
+
+    #[test]
+    fn it_may_be_best_to_call_nothing_positive() {
+        let upside_down = Scored::new([(0.4, false), (0.1, true), (0.3, false), (0.2, false)]);
+        let best = upside_down.best().unwrap();
+        assert_eq!((best.at, best.recall), (f64::INFINITY, 0.0));
+        close(best.accuracy, 0.75);
     }
 
     proptest! {
@@ -254,6 +278,18 @@ mod tests {
             match scored.auc() {
                 None => prop_assert_eq!(pairs, 0.0),
                 Some(auc) => prop_assert!((auc - won / pairs).abs() < 1e-9),
+            }
+        }
+
+        /// No threshold is more accurate than the best one.
+        #[test]
+        fn the_best_is_the_best(scores in prop::collection::vec((0u8..6, any::<bool>()), 1..40)) {
+            let scored = Scored::new(scores.iter().map(|(s, p)| (f64::from(*s), *p)));
+            if let Some(best) = scored.best() {
+                for at in 0..=6 {
+                    prop_assert!(scored.at(f64::from(at)).accuracy <= best.accuracy);
+                }
+                prop_assert_eq!(scored.at(best.at), best);
             }
         }
 

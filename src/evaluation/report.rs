@@ -9,6 +9,7 @@ use super::binary::{Scored, Threshold};
 use super::boxes::{Found, Tally, holds, iou, share};
 use super::labels::{Label, LabelBox, REGIONS, Rect, Truth};
 use super::rows::{Answer, Reading, Rows};
+use crate::words::counted;
 
 /// What the user asked for beside the labels.
 #[derive(Debug, Clone, Default)]
@@ -123,7 +124,9 @@ pub fn report(rows: &Rows, labels: &[Label], wishes: &Wishes) -> Report {
                 continue;
             }
             Answer::Several(count) => {
-                left_out.ambiguous.push(format!("{told}: {count} rows"));
+                left_out
+                    .ambiguous
+                    .push(format!("{told}: {}", counted(count, "row")));
                 continue;
             }
         };
@@ -341,6 +344,27 @@ fn told(reasons: &[(String, String)]) -> Json {
 }
 
 impl Filter {
+    /// Average precision; `None` without negatives too, where it is 1 whatever the scores.
+    pub fn average_precision(&self) -> Option<f64> {
+        self.scored
+            .average_precision()
+            .filter(|_| self.scored.missing().is_none())
+    }
+
+    /// The threshold of at least this precision that finds most; `None` too if a kind of label is missing.
+    pub fn for_precision(&self, wanted: f64) -> Option<Threshold> {
+        self.scored
+            .for_precision(wanted)
+            .filter(|_| self.scored.missing().is_none())
+    }
+
+    /// The highest threshold of at least this recall; `None` too if a kind of label is missing.
+    pub fn for_recall(&self, wanted: f64) -> Option<Threshold> {
+        self.scored
+            .for_recall(wanted)
+            .filter(|_| self.scored.missing().is_none())
+    }
+
     fn to_json(&self, wishes: &Wishes) -> Json {
         let kinds: Map<String, Json> = self
             .kinds
@@ -354,19 +378,21 @@ impl Filter {
             "scored": self.scored.len(),
             "positives": self.scored.positives(),
             "auc": self.scored.auc(),
-            "average_precision": self.scored.average_precision(),
+            "average_precision": self.average_precision(),
+            "missing": self.scored.missing(),
             "at_0.5": self.as_judged.map(threshold),
             "best_accuracy": self.scored.best().map(threshold),
             "for_precision": wishes.precision.map(|wanted| json!({
-                "wanted": wanted, "threshold": self.scored.for_precision(wanted).map(threshold)})),
+                "wanted": wanted, "threshold": self.for_precision(wanted).map(threshold)})),
             "for_recall": wishes.recall.map(|wanted| json!({
-                "wanted": wanted, "threshold": self.scored.for_recall(wanted).map(threshold)})),
+                "wanted": wanted, "threshold": self.for_recall(wanted).map(threshold)})),
             "kinds": kinds,
             "unscored": told(&self.unscored),
         })
     }
 }
 
+/// An infinite threshold is `null`: JSON has no such number.
 fn threshold(threshold: Threshold) -> Json {
     json!({
         "at": threshold.at,

@@ -40,11 +40,8 @@ pub enum Answer {
 }
 
 impl Rows {
-    /// Reads result rows; blank lines are passed over.
-    ///
-    /// # Errors
-    /// The number of the first bad line and what is wrong with it.
-    pub fn read(text: &str) -> Result<Self, (usize, String)> {
+    /// The rows of a run, each as `{…, info, result_info}`.
+    pub fn new(rows: impl IntoIterator<Item = Map<String, Json>>) -> Self {
         let mut all = Rows {
             rows: Vec::new(),
             by_id: BTreeMap::new(),
@@ -52,23 +49,8 @@ impl Rows {
             by_name: BTreeMap::new(),
             by_stem: BTreeMap::new(),
         };
-        for (index, line) in text.lines().enumerate() {
-            if line.trim().is_empty() {
-                continue;
-            }
-            let row: Map<String, Json> = serde_json::from_str(line)
-                .map_err(|error| (index + 1, format!("not a result row: {error}")))?;
-            if row
-                .get("result_info")
-                .and_then(|info| info.get("succeed"))
-                .is_none()
-            {
-                let error = "not a result row: it has no `result_info.succeed`";
-                return Err((index + 1, error.to_string()));
-            }
-            all.add(row);
-        }
-        Ok(all)
+        rows.into_iter().for_each(|row| all.add(row));
+        all
     }
 
     fn add(&mut self, row: Map<String, Json>) {
@@ -362,8 +344,7 @@ mod tests {
     use super::*;
 
     fn rows(rows: &[Json]) -> Rows {
-        let lines: Vec<String> = rows.iter().map(Json::to_string).collect();
-        Rows::read(&lines.join("\n\n")).unwrap()
+        Rows::new(rows.iter().map(|row| row.as_object().unwrap().clone()))
     }
 
     fn row(id: &str, url: &str, info: Json) -> Json {
@@ -480,12 +461,5 @@ mod tests {
         let kept = rows.kept(1).unwrap();
         assert_eq!((kept.cropped, kept.rect), (false, [0.0, 0.0, 1.0, 1.0]));
         assert_eq!((rows.regions(2), rows.kept(2)), (None, None));
-    }
-
-    #[test]
-    fn other_lines_are_refused_by_number() {
-        let error = Rows::read("\n{\"video_id\": \"a\"}").err().unwrap();
-        assert_eq!(error.0, 2);
-        assert!(error.1.contains("result_info"), "{}", error.1);
     }
 }
