@@ -154,7 +154,10 @@ impl Backbone {
     pub fn features(&self, clips: &[Clip<'_, '_>]) -> Result<Features> {
         let _stream = self.stream.and_then(Stream::enter);
         let _no_grad = no_grad_guard();
-        let tokens = self.tokens(&self.normalised(clips)?)?;
+        let tokens = self
+            .normalised(clips)
+            .and_then(|frames| self.tokens(&frames))
+            .map_err(|error| error.of_batch(clips.len()))?;
         Ok(Features {
             tokens,
             stream: self.stream,

@@ -189,7 +189,7 @@ impl ClassifierHead {
         let labels = config.labels.len() as i64;
         let root = parameters.root();
         for part in ["pooler", "classifier", "head"] {
-            root.pp(part).own();
+            root.pp(part).own_beside_backbone();
         }
         let network = Head::new(kind, sizes, labels, &root);
         Ok(ClassifierHead {

@@ -184,7 +184,10 @@ impl Detector {
         )?;
         // Laid out as the network wants it while it is bytes.
         let images = unit(&bytes.f_permute([0, 3, 1, 2])?.f_contiguous()?)?;
-        self.boxes_within(&self.raw(&images)?, limits)
+        let raw = self
+            .raw(&images)
+            .map_err(|error| error.of_batch(frames.len()))?;
+        self.boxes_within(&raw, limits)
     }
 
     /// Images [b, 3, h, w] in 0..1 to [b, 4 + classes, a] in f32; see [`Yolov8::forward`].

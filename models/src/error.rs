@@ -6,16 +6,18 @@ use std::path::{Path, PathBuf};
 pub type Result<T, E = ModelError> = std::result::Result<T, E>;
 
 /// What libtorch says where there is no memory: on a GPU, by its allocator on the CPU, by that of C++; then by cuBLAS and
-/// cuDNN, which have memory of their own to find. cuDNN's last ("FIND was unable …", "GET was unable …") is said when every
-/// engine failed, most often for want of a workspace.
-const OUT_OF_MEMORY: [&str; 6] = [
+/// cuDNN, which have memory of their own to find.
+const OUT_OF_MEMORY: [&str; 5] = [
     "out of memory",
     "can't allocate memory",
     "std::bad_alloc",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
-    "unable to find an engine",
 ];
+
+/// What cuDNN says ("FIND was unable …", "GET was unable …") when every engine failed: for want of a workspace, or because it
+/// has none for this GPU at all.
+const NO_ENGINE: &str = "unable to find an engine";
 
 /// How many problems of a file are spelt out before "and N more".
 const SHOWN_PROBLEMS: usize = 8;
@@ -104,6 +106,17 @@ impl ModelError {
         matches!(self, ModelError::OutOfMemory(_))
     }
 
+    /// What is to be made of an error that a batch of so many clips or frames met: one that a smaller batch may not meet is
+    /// one of memory. Where a single one meets it, it stays.
+    pub(crate) fn of_batch(self, length: usize) -> Self {
+        match self {
+            ModelError::Torch(words) if length > 1 && words.contains(NO_ENGINE) => {
+                ModelError::OutOfMemory(words)
+            }
+            other => other,
+        }
+    }
+
     pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
         ModelError::Io {
             path: path.to_path_buf(),
@@ -166,12 +179,24 @@ mod tests {
         for words in [
             "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
             "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
-            "GET was unable to find an engine to execute this computation",
-            "FIND was unable to find an engine to execute this computation",
         ] {
             assert!(ModelError::from(tch::TchError::Torch(words.into())).is_temporary());
         }
         assert!(!ModelError::from(tch::TchError::Shape("x".into())).is_temporary());
+    }
+
+    #[test]
+    fn that_there_is_no_engine_is_for_want_of_memory_only_in_a_batch() {
+        let met = |words: &str, length| {
+            ModelError::from(tch::TchError::Torch(words.into()))
+                .of_batch(length)
+                .is_temporary()
+        };
+        for words in ["GET", "FIND"] {
+            let words = format!("{words} was unable to find an engine to execute this computation");
+            assert!(met(&words, 2) && !met(&words, 1));
+        }
+        assert!(!met("no kernel image is available", 2) && met("CUDA out of memory", 1));
     }
 
     #[test]

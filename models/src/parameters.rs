@@ -24,9 +24,9 @@ const MAX_NEAREST: usize = 64;
 /// So many tensors that nobody asked for are named.
 const SHOWN_UNREAD: usize = 3;
 /// Parts of names that checkpoints hold within a network and no network here asks for: a count of steps in training, the
-/// constants 0 to 15 of YOLOv8's decoding, what training puts in place of hidden tokens. (V-JEPA 2's predictor lies beside
-/// the encoder.)
-const IDLE: [&str; 3] = ["num_batches_tracked", "dfl", "mask_token"];
+/// constants 0 to 15 of YOLOv8's decoding, what training puts in place of hidden tokens, and what YOLOv8 has beside its
+/// boxes for masks and key points (`model.22.cv4`, `model.22.proto`). (V-JEPA 2's predictor lies beside the encoder.)
+const IDLE: [&str; 5] = ["num_batches_tracked", "dfl", "mask_token", "cv4", "proto"];
 
 /// Named tensors on one device, in one precision.
 pub struct Parameters {
@@ -38,7 +38,22 @@ pub struct Parameters {
     /// The names that were read from files, kept or not.
     read: RefCell<BTreeSet<String>>,
     /// The scopes in which every stored tensor is to be read; see [`Scope::own`].
-    owned: RefCell<Vec<String>>,
+    owned: RefCell<Vec<Owned>>,
+}
+
+/// A scope that belongs to a network.
+struct Owned {
+    path: String,
+    /// Whether what a shared backbone's file holds there does so too.
+    with_backbone: bool,
+}
+
+impl Owned {
+    fn holds(&self, name: &str, weights: &Weights) -> bool {
+        let rest = name.strip_prefix(self.path.as_str());
+        rest.is_some_and(|rest| rest.starts_with('.'))
+            && (self.with_backbone || !weights.is_of_backbone(name))
+    }
 }
 
 /// Where a tensor comes from that is not held yet.
@@ -144,13 +159,9 @@ impl Parameters {
             return None;
         };
         let (read, owned) = (self.read.borrow(), self.owned.borrow());
-        let within = |name: &str, scope: &str| {
-            let rest = name.strip_prefix(scope);
-            rest.is_some_and(|rest| rest.starts_with('.'))
-        };
         let unread: Vec<&str> = weights
             .names()
-            .filter(|name| owned.iter().any(|scope| within(name, scope)))
+            .filter(|name| owned.iter().any(|scope| scope.holds(name, weights)))
             .filter(|name| !read.contains(*name))
             .filter(|name| !name.split('.').any(|part| IDLE.contains(&part)))
             .collect();
@@ -359,7 +370,20 @@ impl Scope<'_> {
     /// Says that all that is stored in this scope belongs to the network that is being built, which is to read all of it:
     /// [`Parameters::finish`] refuses what is left over.
     pub fn own(&self) {
-        self.parameters.owned.borrow_mut().push(self.path.clone());
+        self.note_owned(true);
+    }
+
+    /// As [`Scope::own`], of a network that lies in the model's own files: a backbone's file that it shares may hold
+    /// another one of these names, which nobody reads.
+    pub fn own_beside_backbone(&self) {
+        self.note_owned(false);
+    }
+
+    fn note_owned(&self, with_backbone: bool) {
+        self.parameters.owned.borrow_mut().push(Owned {
+            path: self.path.clone(),
+            with_backbone,
+        });
     }
 
     /// The device that the tensors are on.

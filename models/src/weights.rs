@@ -158,6 +158,12 @@ impl Weights {
         self.tensors.contains_key(name)
     }
 
+    /// Whether this tensor lies in the backbone's file that several models share.
+    pub fn is_of_backbone(&self, name: &str) -> bool {
+        let place = self.tensors.get(name);
+        place.is_some_and(|place| Some(place.shard) == self.backbone)
+    }
+
     /// The names of all tensors, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)

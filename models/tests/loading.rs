@@ -216,6 +216,39 @@ type Edit<'a> = &'a dyn Fn(&mut Vec<(String, Tensor)>);
 type Spoil<'a> = &'a dyn Fn(&Path);
 
 #[test]
+fn a_shared_backbone_may_bring_a_head_of_its_own() {
+    let root = tempfile::tempdir().unwrap();
+    shared_folders(root.path());
+    let checkpoint = fixture("vjepa2-tiny").join("model.safetensors");
+    std::fs::copy(checkpoint, root.path().join("backbone/model.safetensors")).unwrap();
+    let linear = root.path().join("linear");
+    let file = linear.join("model.safetensors");
+    let write = |names: [&str; 2], more: Option<&str>| {
+        let numbers = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, tch::Device::Cpu));
+        let mut tensors = vec![(names[0], numbers(&[2, 48])), (names[1], numbers(&[2]))];
+        tensors.extend(more.map(|name| (name, numbers(&[1]))));
+        Tensor::write_safetensors(&tensors, &file).unwrap();
+    };
+    let head = ["head.linear.weight", "head.linear.bias"];
+    let cpu = Device::cpu();
+    let clip = pixels(3, 8, 64);
+    write(head, None);
+    let model = Classifier::load(&linear, &cpu, Precision::F32).unwrap();
+    // Its own head, which knows nothing, and not the checkpoint's.
+    assert_eq!(model.scores(&[&views(&clip)]).unwrap(), [[0.5, 0.5]]);
+    assert!(ClassifierHead::load(&linear, &cpu, Precision::F32).is_ok());
+    assert!(Backbone::load(&linear, &cpu, Precision::F32).is_ok());
+    // What its own file holds beyond the configuration is still refused.
+    write(head, Some("head.norm.weight"));
+    let error = Classifier::load(&linear, &cpu, Precision::F32).err();
+    let message = error.unwrap().to_string();
+    assert!(
+        message.contains("nothing reads head.norm.weight (let"),
+        "{message}"
+    );
+}
+
+#[test]
 fn a_shared_backbone_that_does_not_fit_names_its_file() {
     let load = |root: &Path| {
         let loaded = Classifier::load(root.join("linear"), &Device::cpu(), Precision::F32);
@@ -416,7 +449,13 @@ fn a_configuration_of_a_smaller_network_is_refused() {
         Tensor::write_safetensors(&tensors, dir.path().join("model.safetensors")).unwrap();
         Detector::load(dir.path(), &cpu, Precision::F32).err()
     };
-    assert!(put("model.0.bn.num_batches_tracked").is_none());
+    for name in [
+        "model.0.bn.num_batches_tracked",
+        "model.22.cv4.0.0.conv.weight",
+        "model.22.proto.upsample.bias",
+    ] {
+        assert!(put(name).is_none(), "{name}");
+    }
     says(put("model.2.m.1.cv1.conv.weight"), "model.2.m.1.cv1");
 }
 

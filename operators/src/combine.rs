@@ -2,7 +2,8 @@
 
 use clipsieve_engine::operator::{
     BuildContext, Call, Executor, Fallback, Finding, Operator, OperatorError, OperatorSpec,
-    Outcome, ParamSpec, ParamType, Planner, Ports, Setting, Signature, Transform, Value, Wish,
+    Outcome, ParamSpec, ParamType, Planner, Ports, RowKey, Setting, Signature, Transform, Value,
+    Wish,
 };
 use serde_json::{Map, Value as Json, json};
 
@@ -32,19 +33,29 @@ A rule is for networks with two labels: it gives the probability of one, and the
         Signature { inputs: &[VERDICTS, MEASUREMENTS], output: Some(VERDICTS) },
         Signature { inputs: &[VERDICTS, MEASUREMENTS, MEASUREMENTS], output: Some(VERDICTS) },
     ]),
-    params: &[ParamSpec {
-        name: "model",
-        ty: ParamType::Model,
-        fallback: Fallback::Required,
-        unit: None,
-        doc: "The model whose folder holds the rule, by its name under `models:`.",
-    }],
+    params: &[
+        ParamSpec {
+            name: "model",
+            ty: ParamType::Model,
+            fallback: Fallback::Required,
+            unit: None,
+            doc: "The model whose folder holds the rule, by its name under `models:`.",
+        },
+        ParamSpec {
+            name: "key",
+            ty: ParamType::Text,
+            fallback: Fallback::Absent,
+            unit: None,
+            doc: "Key of the verdict in the row's `info`, where the network's own verdict is to stay beside it. Default: that one's.",
+        },
+    ],
     executor: Executor::Cpu,
     concurrency: 0,
     check: Some(check),
     demand: Some(demand),
     planner: Planner {
-        // That of the network's verdict, whose place the answer takes.
+        // Without one of its own, that of the network's verdict, whose place the answer takes.
+        row_key: Some(row_key),
         row_key_of_input: Some(0),
         ..Planner::NONE
     },
@@ -100,11 +111,22 @@ fn check(setting: &Setting<'_>) -> Vec<Finding> {
 
 fn build(context: &BuildContext<'_>) -> Result<Operator, OperatorError> {
     let rule = rule(&context.setting).map_err(OperatorError::config)?;
-    Ok(Operator::Transform(Box::new(Combine { rule })))
+    let key = row_key(&context.setting).map(|own| own.key);
+    Ok(Operator::Transform(Box::new(Combine { rule, key })))
+}
+
+/// The key of the verdict, if the stage says one.
+fn row_key(setting: &Setting<'_>) -> Option<RowKey> {
+    Some(RowKey {
+        key: setting.params.opt_text("key")?.to_owned(),
+        param: Some("key"),
+    })
 }
 
 struct Combine {
     rule: Rule,
+    /// The key of the verdict; `None` for that of the network's.
+    key: Option<String>,
 }
 
 /// What a `classify` stage says of a clip, if this is that.
@@ -188,15 +210,13 @@ impl Transform for Combine {
                 "combine takes a verdict and what was measured",
             ));
         };
+        let key = || self.key.clone().unwrap_or_else(|| network.key.clone());
         if is_verdict(&network.body) {
             let measured: Vec<_> = measured.iter().map(|verdict| &verdict.body).collect();
             let Json::Object(body) = self.judge(&network.body, &measured)? else {
                 return Err(OperatorError::internal("a verdict is an object"));
             };
-            return Ok(Outcome::value(Verdict {
-                key: network.key.clone(),
-                body,
-            }));
+            return Ok(Outcome::value(Verdict { key: key(), body }));
         }
         let mut body = Map::new();
         for (index, segment) in &network.body {
@@ -219,10 +239,7 @@ impl Transform for Combine {
                 json!({ "duration": segment["duration"], key: judged }),
             );
         }
-        Ok(Outcome::value(Verdict {
-            key: network.key.clone(),
-            body,
-        }))
+        Ok(Outcome::value(Verdict { key: key(), body }))
     }
 }
 
@@ -237,13 +254,16 @@ mod tests {
 
     /// Runs the operator with this rule (label `bad`; the network's log-odds less three times the motion) over verdicts.
     fn apply(verdicts: &[Verdict]) -> Result<Verdict, OperatorError> {
+        apply_with(&params(), verdicts)
+    }
+
+    fn apply_with(params: &Params, verdicts: &[Verdict]) -> Result<Verdict, OperatorError> {
         let folder = tempfile::tempdir().expect("a folder");
         write_rule(folder.path(), "bad");
         let models = models(folder.path());
-        let params = params();
         let setting = Setting {
             stage: "combined",
-            params: &params,
+            params,
             inputs: &[VERDICT, MEASUREMENT],
             models: &models,
             stores: &Stores::new(),
@@ -327,6 +347,19 @@ mod tests {
             verdict("measure", measured(Json::Null)),
         ]);
         assert_eq!(unmoved.expect("combined").body["prob"], json!(0.8));
+    }
+
+    #[test]
+    fn a_key_of_its_own_lets_the_networks_verdict_stay_beside_it() {
+        let inputs = [
+            verdict("net_filter", network(0.8)),
+            verdict("measure", measured(json!(1.0))),
+        ];
+        let mut named = params();
+        named.insert("key", ParamValue::Text("both".to_owned()));
+        let own = apply_with(&named, &inputs).expect("combined");
+        assert_eq!(own.key, "both");
+        assert_eq!(own.body, apply(&inputs).expect("combined").body);
     }
 
     #[test]

@@ -28,7 +28,7 @@ it (`day/*.parquet`). `store://NAME/PATH` is any of this in the store of that na
 A row without a `video_path`, a broken `info`, a line that is no JSON object (or is longer than 64 MiB), or one with more \
 or fewer values than the header is no reason to stop: its result row says what is wrong, with the line. Nothing to read at \
 all stops the job before it starts, and an older result stays as it is: no such place, no videos and no tables in it, tables \
-without a single row, or one whose header (of a CSV, a Parquet or a table of ODPS) has no column `video_path`.
+without a single row, or one, of the first 256, whose header (of a CSV, a Parquet or a table of ODPS) has no column `video_path`.
 
 A table that calls it otherwise is read with `columns: [video_path=path]`. The column `path` passes through as well, so the \
 result rows can be read again in the same way: all of them, to be judged anew (`aggregate` tells what becomes of `info`), or \

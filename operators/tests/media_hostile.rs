@@ -139,6 +139,32 @@ fn a_small_file_that_promises_millions_of_samples_takes_no_memory() {
 }
 
 #[test]
+fn a_movie_whose_media_lie_in_other_files_is_told_so_however_long_it_is() {
+    let boxed = |kind: &[u8; 4], body: &[u8]| -> Vec<u8> {
+        [&(body.len() as u32 + 8).to_be_bytes(), &kind[..], body].concat()
+    };
+    let numbers = |numbers: &[u32]| -> Vec<u8> {
+        numbers
+            .iter()
+            .flat_map(|number| number.to_be_bytes())
+            .collect()
+    };
+    let elsewhere = boxed(b"alis", &numbers(&[0]));
+    let references = boxed(b"dref", &[numbers(&[0, 1]), elsewhere].concat());
+    let sizes = boxed(b"stsz", &numbers(&[0, 1, 20_000_000]));
+    let information = [boxed(b"dinf", &references), boxed(b"stbl", &sizes)].concat();
+    let mut moov = boxed(b"minf", &information);
+    for kind in [b"mdia", b"trak", b"moov"] {
+        moov = boxed(kind, &moov);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("reference.mov");
+    std::fs::write(&path, [boxed(b"ftyp", b"qt  0000qt  "), moov].concat()).unwrap();
+    let told = checked(&path).unwrap_err().to_string();
+    assert!(told.contains("media data in other files"), "{told}");
+}
+
+#[test]
 fn damaged_files_can_be_cropped_or_leave_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (mut dice, mut written) = (Dice(11), 0);

@@ -254,9 +254,16 @@ fn a_second_rule_over_one_network_is_refused_for_both_write_its_key() {
         panic!("{said:?}");
     };
     assert!(
-        said.contains("C061") && said.contains(&format!("so does `{id}`")),
+        said.contains("C061")
+            && said.contains(&format!("so does `{id}`"))
+            && said.contains("give one of them another `key`"),
         "{said}"
     );
+    let named = example.replacen("with: {", "with: { key: second,", 1);
+    let apart =
+        self::compiled(&twice.replace(&format!("  again:{example}"), &format!("  again:{named}")));
+    let said: Vec<String> = apart.errors().map(ToString::to_string).collect();
+    assert!(said.is_empty(), "{said:?}");
 }
 
 #[test]

@@ -528,6 +528,60 @@ fn a_result_never_takes_the_place_of_what_the_job_reads_or_of_another_result() {
 }
 
 #[test]
+fn a_late_table_with_another_header_fails_its_rows_and_not_the_job() {
+    let folder = tempfile::tempdir().unwrap();
+    let clips = folder.path().join("clips");
+    fs::create_dir(&clips).unwrap();
+    let path = |at: usize| clips.join(format!("{at:03}.csv"));
+    for at in 0..300 {
+        let header = match at {
+            280 => "id,video_pth",
+            _ => "id,video_path",
+        };
+        fs::write(path(at), format!("{header}\n{at},{at}.mp4\n")).unwrap();
+    }
+    let also = (1..300).map(|at| text(path(at))).collect();
+    let also = ("also", ParamValue::List(also));
+    for values in [
+        vec![("uri", text(&clips))],
+        vec![("uri", text(path(0))), also],
+    ] {
+        let mut source = source(&values).unwrap();
+        let (mut rows, mut told) = (0, Vec::new());
+        while let Some(row) = source.next_row().unwrap() {
+            rows += 1;
+            told.extend(row.problem.map(|problem| problem.message));
+        }
+        assert_eq!(rows, 300);
+        assert_eq!(
+            told,
+            ["column `video_path` is missing; the row has: id, video_pth"]
+        );
+    }
+    // The first one still stops the job.
+    fs::write(path(0), "id,video_pth\n0,0.mp4\n").unwrap();
+    assert!(source(&[("uri", text(&clips))]).is_err());
+}
+
+#[test]
+fn a_result_never_takes_the_place_of_a_late_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("t.jsonl");
+    let last = folder.path().join("last.jsonl");
+    for path in [&table, &last] {
+        fs::write(path, "{\"video_path\": \"a\"}\n").unwrap();
+    }
+    let mut also = vec![text(&table); 300];
+    also.push(text(&last));
+    let (depot, stores, scratch) = (Depot::default(), Stores::new(), Path::new("/"));
+    let input = source_params(&[("uri", text(&table)), ("also", ParamValue::List(also))]);
+    build_of_job(&READ_TABLE, &input, &stores, scratch, &depot).unwrap();
+    let output = build_of_job(&WRITE_TABLE, &sink_params(&last), &stores, scratch, &depot);
+    let told = output.err().unwrap().message;
+    assert!(told.contains("stage `stage` reads it"), "{told}");
+}
+
+#[test]
 fn a_sink_that_is_dropped_leaves_the_old_table() {
     let folder = tempfile::tempdir().unwrap();
     let table = folder.path().join("rows.jsonl");

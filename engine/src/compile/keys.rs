@@ -41,13 +41,15 @@ fn row_key(draft: &Draft<'_>, index: usize, resources: &Resources) -> Option<Row
         let stage = &draft.stages[at];
         let setting: Setting<'_> = stage.setting(resources).filter(|_| stage.off.is_none())?;
         let planner = &stage.spec?.planner;
-        let Some(port) = planner.row_key_of_input else {
-            let key = planner.row_key?(&setting)?;
-            // A parameter of another stage is not this one's to change.
-            let param = key.param.filter(|_| at == index);
+        if let Some(key) = planner.row_key.and_then(|row_key| row_key(&setting)) {
+            // A parameter of another stage is not this one's to change, unless it has the same.
+            let own = draft.stages[index].spec?.params;
+            let param = key
+                .param
+                .filter(|name| own.iter().any(|param| param.name == *name));
             return Some(RowKey { param, ..key });
-        };
-        at = stage.inputs.get(port)?.stage?;
+        }
+        at = stage.inputs.get(planner.row_key_of_input?)?.stage?;
     }
     None
 }

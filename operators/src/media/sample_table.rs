@@ -56,9 +56,12 @@ impl Tracks {
     pub fn impossible_samples(&self) -> Option<usize> {
         children(&self.moov)
             .filter(|(kind, _)| kind == b"trak")
-            .filter_map(|(_, trak)| child(child(trak, b"mdia")?, b"minf"))
-            .filter_map(|information| child(child(information, b"stbl")?, b"stsz"))
-            .filter_map(|sizes| Some(be32(sizes, 8)? as usize))
+            .filter_map(|(_, trak)| {
+                let media = child(trak, b"mdia")?;
+                let tables = child(child(media, b"minf")?, b"stbl")?;
+                let count = be32(child(tables, b"stsz")?, 8)? as usize;
+                (!counts_moments(media, tables).unwrap_or(false)).then_some(count)
+            })
             .find(|count| *count > HARMLESS_SAMPLES && *count as u64 > self.length)
     }
 
@@ -180,6 +183,16 @@ fn is_self_contained(information: &[u8]) -> Option<bool> {
 fn is_plain(descriptions: &[u8]) -> Option<bool> {
     let (kind, _) = children(descriptions.get(8..)?).next()?;
     Some(be32(descriptions, 4)? == 1 && &kind != b"encv")
+}
+
+/// Whether the samples of a track are moments of sound, as in old QuickTime files: each as long as a tick and all of one size,
+/// which says nothing of the bytes they take when they are compressed (QDM2, IMA4, MACE). ffmpeg goes by the chunks of such a
+/// track, and takes no memory for samples.
+fn counts_moments(media: &[u8], tables: &[u8]) -> Option<bool> {
+    let handler = child(media, b"hdlr")?.get(8..12)?;
+    let same = be32(child(tables, b"stsz")?, 4)?;
+    let times = child(tables, b"stts")?;
+    Some(handler == b"soun" && same != 0 && be32(times, 4)? == 1 && be32(times, 12)? == 1)
 }
 
 /// The size of each sample, of a file of `length` bytes.
@@ -376,6 +389,28 @@ mod tests {
         assert_eq!(told(30), (None, Some(30)));
         assert_eq!(told(4000), (None, None));
         assert_eq!(told(20_000_000), (Some(20_000_000), None));
+    }
+
+    #[test]
+    fn moments_of_sound_need_no_byte_each() {
+        // Ten minutes of IMA4 have 26 million moments, and a quarter as many bytes a channel.
+        let told = |handler: &[u8; 4], size: u32, length: u32| {
+            let tables = [
+                table(b"stsz", &[size, 26_000_000]),
+                table(b"stts", &[1, 26_000_000, length]),
+            ];
+            let information = boxed(b"minf", &boxed(b"stbl", &tables.concat()));
+            let handler = boxed(b"hdlr", &[&[0; 8][..], handler, &[0; 12]].concat());
+            let media = boxed(b"mdia", &[handler, information].concat());
+            let bytes = boxed(b"moov", &boxed(b"trak", &media));
+            let tracks = Tracks::read(&mut Cursor::new(&bytes)).unwrap();
+            tracks.impossible_samples()
+        };
+        assert_eq!(told(b"soun", 1, 1), None);
+        // ffmpeg would take memory for each of these.
+        for (handler, size, length) in [(b"soun", 0, 1), (b"soun", 1, 2), (b"vide", 1, 1)] {
+            assert_eq!(told(handler, size, length), Some(26_000_000));
+        }
     }
 
     proptest! {

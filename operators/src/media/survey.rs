@@ -141,14 +141,7 @@ fn tracks(
     let mut reader = medium.reader(interrupt, meter)?;
     let tracks = Tracks::read(&mut reader);
     meter.check(medium.name())?;
-    if let Some(samples) = tracks.as_ref().and_then(Tracks::impossible_samples) {
-        return Err(MediaError::unsupported(
-            medium.name(),
-            format!(
-                "its tables promise {samples} samples, and it has fewer bytes; it is damaged, or made to do harm"
-            ),
-        ));
-    }
+    // Samples in other files need no bytes here.
     if tracks.as_ref().is_some_and(Tracks::lead_elsewhere) {
         return Err(MediaError::Unsupported {
             path: medium.name().to_owned(),
@@ -156,6 +149,14 @@ fn tracks(
                      make it self-contained"
                 .to_owned(),
         });
+    }
+    if let Some(samples) = tracks.as_ref().and_then(Tracks::impossible_samples) {
+        return Err(MediaError::unsupported(
+            medium.name(),
+            format!(
+                "its tables promise {samples} samples, and it has fewer bytes; it is damaged, or made to do harm"
+            ),
+        ));
     }
     Ok((reader, tracks))
 }

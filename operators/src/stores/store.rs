@@ -29,6 +29,8 @@ pub(super) struct Inner {
     pub operator: Operator,
     pub local_root: Option<LocalRoot>,
     pub base_url: String,
+    /// The endpoint as it is given.
+    pub endpoint: Option<String>,
     pub secrets: Secrets,
     /// Whether its server answers ranged requests, as far as is known.
     pub has_ranges: AtomicBool,
@@ -100,7 +102,7 @@ impl Store {
         let secrets = Secrets::new(settings.secrets()?);
         let opened =
             (settings.service.open)(settings, access).map_err(|error| secrets.hide(error))?;
-        let patience = settings.patience()?;
+        let (patience, endpoint) = (settings.patience()?, settings.endpoint()?);
         let operator = opened
             .operator
             .layer(
@@ -120,6 +122,7 @@ impl Store {
             operator,
             local_root: opened.local_root,
             base_url: opened.base_url,
+            endpoint,
             secrets,
             has_ranges: AtomicBool::new(true),
             has_md5: AtomicBool::new(true),
@@ -331,6 +334,28 @@ impl Store {
                 _ => OperatorError::config(told),
             }
         })
+    }
+
+    /// Whose the buckets are: the same for all endpoints among which a bucket's name means one bucket, and nothing if none is
+    /// given.
+    pub(crate) fn owner(&self) -> String {
+        /// Clouds with an endpoint for each region, or several, and one bucket of a name in all of them.
+        const CLOUDS: [&str; 2] = ["amazonaws.com", "aliyuncs.com"];
+        let endpoint = self.0.endpoint.as_deref();
+        let endpoint = endpoint.unwrap_or(match self.0.service {
+            "s3" => CLOUDS[0],
+            _ => "",
+        });
+        let address = endpoint
+            .split_once("://")
+            .map_or(endpoint, |(_, address)| address)
+            .to_lowercase();
+        let host = address.split(['/', ':']).next().unwrap_or_default();
+        let cloud = CLOUDS.iter().find(|cloud| {
+            let before = host.strip_suffix(*cloud);
+            before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
+        });
+        cloud.map_or(address.clone(), |cloud| (*cloud).to_owned())
     }
 
     /// The URL of a file in this store, for rows and people. Characters that end or break a URL are percent-encoded,

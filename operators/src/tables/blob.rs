@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parquet::errors::Result as ParquetResult;
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::claims::{place_of_file, place_of_url};
+use super::claims::{place_in, place_of_file};
 use crate::stores::{Store, StoreReader, Stored};
 
 /// A larger table is not counted before it is read.
@@ -45,7 +45,7 @@ impl Blob {
             Self::File(path) => place_of_file(path),
             Self::Stored(store, stored) => match &stored.local {
                 Some(path) => place_of_file(path),
-                None => place_of_url(&store.url_of(stored.key.as_str())),
+                None => place_in(store, stored.key.as_str()),
             },
         }
     }

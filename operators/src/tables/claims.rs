@@ -43,7 +43,7 @@ impl Claims {
     /// # Errors
     /// `Config` if a stage reads it, or another one writes it.
     pub fn write(&self, stage: &str, uri: &str, stores: &Stores) -> Result<(), OperatorError> {
-        let Some(place) = place_of(uri, stores) else {
+        let Some(place) = place_of(uri, stores, Access::Write) else {
             return Ok(());
         };
         let mut all = self.all();
@@ -74,25 +74,26 @@ impl Claims {
 
 /// Where the table that a URI names lies, the same for all names of one place. `None` for standard output, and for tables
 /// of ODPS, to which rows are added.
-fn place_of(uri: &str, stores: &Stores) -> Option<String> {
+pub(super) fn place_of(uri: &str, stores: &Stores, access: Access) -> Option<String> {
     if uri == "-" || odps::is_odps(uri) {
         return None;
     }
     match StoreUri::parse(uri) {
         Some(place) => {
             let place = place.ok()?;
-            let store = Store::named(stores, place.store, Access::Write).ok()?;
-            Some(place_of_url(&store.url_of(place.path)))
+            let store = Store::named(stores, place.store, access).ok()?;
+            Some(place_in(&store, place.path))
         }
         None => Some(place_of_file(Path::new(uri))),
     }
 }
 
-/// The place of a file of a store, by its URL.
-pub(super) fn place_of_url(url: &str) -> String {
+/// The place of a file of a store: by its URL, and whose it is, for buckets of two services may have one name.
+pub(super) fn place_in(store: &Store, path: &str) -> String {
+    let url = store.url_of(path);
     match url.strip_prefix("file://") {
         Some(path) => place_of_file(Path::new(path)),
-        None => url.to_owned(),
+        None => format!("{url} of {}", store.owner()),
     }
 }
 
@@ -106,4 +107,42 @@ pub(super) fn place_of_file(path: &Path) -> String {
     real.unwrap_or_else(|| path.to_path_buf())
         .display()
         .to_string()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clipsieve_engine::operator::Store as Settings;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn buckets_of_one_name_are_one_place_only_where_they_are_of_one_service() {
+        let bucket = |kind: &str, endpoint: Option<&str>| {
+            let mut settings = json!({"type": kind, "bucket": "data"});
+            if let Some(endpoint) = endpoint {
+                settings["endpoint"] = json!(endpoint);
+            }
+            let stores = Stores::from([("s".to_owned(), Settings { settings })]);
+            let of = |access| place_of("store://s/t.jsonl", &stores, access).unwrap();
+            let store = Store::named(&stores, "s", Access::Read).unwrap();
+            assert_eq!(of(Access::Read), of(Access::Write));
+            assert_eq!(of(Access::Read), place_in(&store, "t.jsonl"));
+            of(Access::Read)
+        };
+        let aws = bucket("s3", None);
+        let minio = bucket("s3", Some("http://minio:9000"));
+        assert_ne!(aws, minio);
+        assert_ne!(minio, bucket("s3", Some("http://minio:9001")));
+        assert_eq!(minio, bucket("s3", Some("http://MINIO:9000/")));
+        assert_eq!(
+            aws,
+            bucket("s3", Some("https://s3.eu-west-1.amazonaws.com"))
+        );
+        assert_eq!(
+            bucket("oss", Some("https://oss-cn-hangzhou.aliyuncs.com")),
+            bucket("oss", Some("http://oss-cn-hangzhou-internal.aliyuncs.com"))
+        );
+    }
 }

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use clipsieve_engine::operator::{OperatorError, Source, Stores};
 
-use super::claims::place_of_file;
+use super::claims::{place_of, place_of_file};
 use super::format::{cannot_read, extensions};
 use super::odps::{self, OdpsReader};
-use super::several::Opens;
+use super::several::{Opens, When};
 use super::stored::{self, StoreUri};
 use super::{Blob, Format, Names, Several, files};
+use crate::stores::Access;
 
 /// What a URI is opened with.
 #[derive(Clone, Copy)]
@@ -52,6 +53,18 @@ impl Intake {
         self.all().push(place);
     }
 
+    /// What is asked of a table that is opened then.
+    pub(super) fn at(&self, when: When) -> Self {
+        let names = match when {
+            When::First => self.names.clone(),
+            When::Later => self.names.unchecked(),
+        };
+        Self {
+            names,
+            places: Arc::clone(&self.places),
+        }
+    }
+
     /// Opens a table.
     pub(super) fn open(
         &self,
@@ -83,14 +96,19 @@ pub fn open_all(
         let (uri, stores) = ((*uri).to_owned(), reading.stores.clone());
         let (endpoint, limit) = (reading.endpoint.map(str::to_owned), reading.limit);
         let (scratch, intake) = (reading.scratch.to_path_buf(), intake.clone());
-        Box::new(move || {
+        // Of more than are counted, the later ones are opened after the sinks are built. (A file is known before, what is in a
+        // folder or matches a glob is not.)
+        if let Some(place) = place_of(&uri, &stores, Access::Read) {
+            intake.note(place);
+        }
+        Box::new(move |when| {
             let reading = Reading {
                 stores: &stores,
                 endpoint: endpoint.as_deref(),
                 limit,
                 scratch: &scratch,
             };
-            open_into(&uri, &reading, &intake)
+            open_into(&uri, &reading, &intake.at(when))
         })
     };
     Ok(Box::new(Several::new(uris.iter().map(opens).collect())?))

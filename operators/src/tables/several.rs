@@ -18,7 +18,16 @@ pub struct Several {
 }
 
 /// A table that is opened when its turn comes.
-pub(super) type Opens = Box<dyn Fn() -> Result<Box<dyn Source>, OperatorError> + Send>;
+pub(super) type Opens = Box<dyn Fn(When) -> Result<Box<dyn Source>, OperatorError> + Send>;
+
+/// When a table is opened.
+#[derive(Clone, Copy)]
+pub(super) enum When {
+    /// With the first one: what is wrong with its columns stops the job before it starts.
+    First,
+    /// After the rows of others: what is wrong with its columns is told of its rows.
+    Later,
+}
 
 impl Several {
     /// These tables, in this order. Up to 256 of them are opened once to count their rows, so that a bad one stops the
@@ -32,14 +41,15 @@ impl Several {
         let mut fingerprint = Some(format!("{} tables", later.len()));
         if total_rows.is_some() {
             for open in &later {
-                let table = open()?;
+                let table = open(When::First)?;
                 let both = total_rows.zip(table.total_rows());
                 total_rows = both.map(|(total, rows)| total + rows);
                 let both = fingerprint.zip(table.fingerprint());
                 fingerprint = both.map(|(all, this)| format!("{all}; {this}"));
             }
         }
-        let now = later.pop_front().map(|open| open()).transpose()?;
+        let now = later.pop_front().map(|open| open(When::First));
+        let now = now.transpose()?;
         Ok(Self {
             now,
             later,
@@ -55,7 +65,7 @@ impl Several {
     ) -> Result<Self, OperatorError> {
         let opens = |(format, blob): (&'static Format, Blob)| -> Opens {
             let intake = intake.clone();
-            Box::new(move || intake.open(format, &blob))
+            Box::new(move |when| intake.at(when).open(format, &blob))
         };
         Self::new(files.into_iter().map(opens).collect())
     }
@@ -67,7 +77,8 @@ impl Source for Several {
             if let Some(row) = now.next_row()? {
                 return Ok(Some(row));
             }
-            self.now = self.later.pop_front().map(|open| open()).transpose()?;
+            let next = self.later.pop_front().map(|open| open(When::Later));
+            self.now = next.transpose()?;
         }
         Ok(None)
     }

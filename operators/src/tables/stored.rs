@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clipsieve_engine::operator::{OperatorError, Source, Stores};
 use glob::{MatchOptions, Pattern};
 
-use super::claims::place_of_url;
+use super::claims::place_in;
 use super::several::Opens;
 use super::{Blob, Format, Intake, Several, files};
 use crate::stores::{Access, Store, StoreError, StoreErrorKind, wait};
@@ -161,11 +161,11 @@ fn several(
         let format = Format::of(&path)?;
         let (store, path) = (store.clone(), path.to_string_lossy().into_owned());
         let intake = intake.clone();
-        intake.note(place_of_url(&store.url_of(&path)));
-        Some(Box::new(move || {
+        intake.note(place_in(&store, &path));
+        Some(Box::new(move |when| {
             let blob = locate(&store, &path)
                 .map_err(|error| OperatorError::config(format!("cannot read `{path}`: {error}")))?;
-            intake.open(format, &blob)
+            intake.at(when).open(format, &blob)
         }))
     };
     Ok(Box::new(Several::new(
