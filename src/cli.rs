@@ -16,7 +16,7 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 
-    /// Say more on stderr (-v: stages and retries, -vv: items, -vvv: all)
+    /// Say more on stderr (-v: stages and retries, -vv: items, -vvv: everything, of libraries too)
     ///
     /// CLIPSIEVE_LOG=DIRECTIVES wins, as in `clipsieve_operators=debug,opendal=info`.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
@@ -216,7 +216,7 @@ pub struct Show {
 #[derive(Debug, Args)]
 #[command(after_long_help = LABELS)]
 pub struct Evaluate {
-    /// Result rows: a table that `run` wrote, in any of its formats
+    /// Result rows: a table that `run` wrote, in any of its formats, or JSON lines of whatever name
     pub results: String,
 
     /// Labels: a file of JSON lines (see below)

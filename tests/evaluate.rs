@@ -274,6 +274,22 @@ fn rows_are_read_from_any_table_that_a_run_writes() {
         let text = expect(0, folder.path(), &["evaluate", name, "labels.jsonl"]);
         assert_eq!(text, wanted, "{name}");
     }
+    // What no extension tells to be something else: a pipe from another program, too.
+    for name in ["results.json", "results.txt", "results"] {
+        std::fs::write(folder.path().join(name), &lines).expect("rows");
+        let text = expect(0, folder.path(), &["evaluate", name, "labels.jsonl"]);
+        assert_eq!(text, wanted, "{name}");
+    }
+    let piped = std::process::Command::new("sh")
+        .args([
+            "-c",
+            "cat results.jsonl | \"$0\" evaluate /dev/stdin labels.jsonl",
+        ])
+        .arg(env!("CARGO_BIN_EXE_clipsieve"))
+        .current_dir(folder.path())
+        .output()
+        .expect("a shell");
+    assert_eq!(String::from_utf8_lossy(&piped.stdout), wanted, "{piped:?}");
     let output = common::clipsieve(folder.path(), ["evaluate", "results.csv", "results.csv"]);
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{stderr}");

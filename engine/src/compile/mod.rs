@@ -30,6 +30,7 @@ mod types;
 
 use draft::Draft;
 pub use nearest::nearest;
+pub(crate) use typed::default_of;
 
 use crate::operator::Registry;
 use crate::pipeline::Diagnostic;

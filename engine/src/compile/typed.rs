@@ -218,8 +218,8 @@ pub(super) fn read_params(
 ) -> Values {
     let (mut params, are_sound) = read_sound_params(draft, path, at, owner, specs, entries);
     for spec in specs.iter().filter(|_| !are_sound) {
-        if let (None, Fallback::Is(text)) = (params.get(spec.name), spec.fallback)
-            && let Some(value) = read_default(&spec.ty, text)
+        if params.get(spec.name).is_none()
+            && let Some(value) = default_of(spec)
         {
             params.insert(spec.name, value);
         }
@@ -313,6 +313,14 @@ fn all_words(owner: &str, ty: &ParamType) -> Option<String> {
             owner.trim_matches('`')
         )
     })
+}
+
+/// The value that a parameter has if the file does not give it, if it has one then.
+pub(crate) fn default_of(spec: &ParamSpec) -> Option<ParamValue> {
+    match spec.fallback {
+        Fallback::Is(text) => read_default(&spec.ty, text),
+        Fallback::Absent | Fallback::Required => None,
+    }
 }
 
 /// A default as its operator writes it: as in the file, but without the need for quotes.

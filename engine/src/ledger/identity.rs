@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,6 +8,7 @@ use std::time::UNIX_EPOCH;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::compile::default_of;
 use crate::operator::Model;
 use crate::plan::Plan;
 use crate::random::hex;
@@ -17,6 +18,9 @@ use crate::random::hex;
 pub struct Identity {
     /// What is set, by path: `stages.clip.with.frames` is `48`.
     pub settings: BTreeMap<String, String>,
+    /// The paths of the settings that are what they would be if nobody had set them.
+    #[serde(default)]
+    pub defaults: BTreeSet<String>,
     /// The files of the models, by `models.NAME.FILE`.
     pub models: BTreeMap<String, ModelFile>,
 }
@@ -64,6 +68,7 @@ impl Identity {
             ("pipeline".to_owned(), plan.name.clone()),
             ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         ]);
+        let mut defaults = BTreeSet::new();
         for stage in plan.stages() {
             for (id, params) in stage.written() {
                 let path = |rest: &str| format!("stages.{id}.{rest}");
@@ -71,7 +76,12 @@ impl Identity {
                 let from = plan.written_from.get(id).filter(|from| !from.is_empty());
                 settings.extend(from.map(|from| (path("from"), from.join(", "))));
                 for (name, value) in params.iter() {
-                    settings.insert(path(&format!("with.{name}")), value.to_string());
+                    let path = path(&format!("with.{name}"));
+                    let default = stage.spec.param(name).and_then(default_of);
+                    if default.as_ref() == Some(value) {
+                        defaults.insert(path.clone());
+                    }
+                    settings.insert(path, value.to_string());
                 }
             }
         }
@@ -89,22 +99,30 @@ impl Identity {
                 models.insert(key, about);
             }
         }
-        Ok(Self { settings, models })
+        Ok(Self {
+            settings,
+            defaults,
+            models,
+        })
     }
 
-    /// What is not as it was, by path. Where a model lies and when its files were touched does not matter.
+    /// What is not as it was, by path. Where a model lies and when its files were touched does not matter; nor does a
+    /// parameter at its default that only one of the two knows: the other is of a clipsieve that does not have it.
     pub fn differences(&self, now: &Identity) -> Vec<Difference> {
-        let texts = |identity: &Identity| -> BTreeMap<String, String> {
+        let texts = |identity: &Identity, other: &Identity| -> BTreeMap<String, String> {
             let settings = identity.settings.iter();
+            let is_unknown = |path: &String| {
+                identity.defaults.contains(path) && !other.settings.contains_key(path)
+            };
             let settings = settings
-                .filter(|(path, _)| !path.starts_with("models."))
+                .filter(|(path, _)| !path.starts_with("models.") && !is_unknown(path))
                 .map(|(path, value)| (path.clone(), value.clone()));
             let models = identity.models.iter();
             settings
                 .chain(models.map(|(path, file)| (path.clone(), file.to_string())))
                 .collect()
         };
-        let (before, now) = (texts(self), texts(now));
+        let (before, now) = (texts(self, now), texts(now, self));
         let paths = before
             .keys()
             .chain(now.keys().filter(|path| !before.contains_key(*path)));
@@ -207,6 +225,7 @@ fn hash(path: &Path) -> io::Result<String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -217,6 +236,7 @@ mod tests {
                 .iter()
                 .map(|(path, value)| ((*path).to_owned(), (*value).to_owned()))
                 .collect(),
+            defaults: BTreeSet::new(),
             models: BTreeMap::from([(
                 "models.vfx.model.safetensors".to_owned(),
                 ModelFile {
@@ -257,5 +277,25 @@ mod tests {
             ]
         );
         assert!(before.differences(&before).is_empty());
+    }
+
+    #[test]
+    fn a_default_that_only_one_side_knows_is_no_difference() {
+        let path = "stages.videos.with.columns".to_owned();
+        let with = |value: &str, is_default: bool| Identity {
+            settings: BTreeMap::from([(path.clone(), value.to_owned())]),
+            defaults: is_default.then(|| path.clone()).into_iter().collect(),
+            ..Identity::default()
+        };
+        let (unknown, default) = (Identity::default(), with("[]", true));
+        assert_eq!(unknown.differences(&default), []);
+        assert_eq!(default.differences(&unknown), []);
+        let set = with("[video_path=path]", false);
+        for (before, now) in [(&unknown, &set), (&set, &unknown), (&default, &set)] {
+            assert_eq!(before.differences(now).len(), 1, "{before:?} {now:?}");
+        }
+        // As a ledger of before has it.
+        let read: Identity = serde_json::from_str("{\"settings\": {}, \"models\": {}}").unwrap();
+        assert_eq!(read.differences(&default), []);
     }
 }

@@ -64,7 +64,8 @@ pub(super) fn ends(plan: &Plan) -> Result<Ends, RunError> {
     }
 }
 
-/// Builds all operators; source and sinks only where `holds_ends`.
+/// Builds all operators; source and sinks only where `holds_ends`, and before all others: what is wrong with the tables is
+/// told before models are read, which takes long.
 pub(super) fn build(
     plan: &Plan,
     scratch: &Scratch,
@@ -74,12 +75,14 @@ pub(super) fn build(
 ) -> Result<Built, RunError> {
     let mut built = Built::default();
     let depot = Depot::default();
-    for (rank, index) in plan.order.iter().enumerate() {
+    let ranked = || plan.order.iter().enumerate();
+    let is_end = |index: StageIndex| {
+        let spec = plan.graph[index].spec;
+        spec.is_source() || spec.is_sink()
+    };
+    let ends = ranked().filter(|(_, index)| holds_ends && is_end(**index));
+    for (rank, index) in ends.chain(ranked().filter(|(_, index)| !is_end(**index))) {
         let stage = &plan.graph[*index];
-        let at_end = stage.spec.is_source() || stage.spec.is_sink();
-        if at_end && !holds_ends {
-            continue;
-        }
         let failed = |message| RunError::at(RunErrorKind::WarmUp, &stage.id, message);
         let folder = scratch.stage(rank, &stage.id).map_err(|error| {
             failed(format!(

@@ -181,6 +181,17 @@ fn what_a_run_is_known_by_does_not_hang_on_sharing() {
         let all: Vec<String> = differences.iter().map(ToString::to_string).collect();
         assert_eq!(all, [told]);
     }
+    // A parameter that an earlier program did not have, at its default and then set.
+    let exact = "stages.again.with.exact";
+    let mut earlier = before.clone();
+    assert_eq!(
+        earlier.settings.remove(exact).as_deref(),
+        Some("false"),
+        "{before:?}"
+    );
+    assert!(before.defaults.contains(exact), "{before:?}");
+    earlier.defaults.clear();
+    assert_eq!(earlier.differences(&before), []);
 }
 
 #[test]

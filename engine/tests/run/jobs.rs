@@ -127,6 +127,30 @@ fn a_stage_that_cannot_be_built_ends_the_job() {
 }
 
 #[test]
+fn a_refused_output_is_told_before_models_are_read() {
+    let built = Arc::new(AtomicBool::new(false));
+    let mut toy = Toy::new();
+    let rows = toy.source(10);
+    let other = toy.add_one("other", rows);
+    let spec = toy.plan.graph[other].spec;
+    let is_built = Arc::clone(&built);
+    let model = toy.stage("model", spec, &[rows], move |_| {
+        is_built.store(true, Ordering::SeqCst);
+        Err(OperatorError::config("no weights"))
+    });
+    let result = toy.tell(&[model, other]);
+    toy.sink(result);
+    let sink = *toy.plan.order.last().unwrap();
+    let sink = toy.plan.graph[sink].spec;
+    toy.stage("refused", sink, &[result], |_| {
+        Err(OperatorError::config("no such folder"))
+    });
+    let error = toy.run().unwrap_err();
+    assert_eq!(error.stage.as_deref(), Some("refused"), "{error}");
+    assert!(!built.load(Ordering::SeqCst));
+}
+
+#[test]
 fn an_operator_that_is_not_what_it_says_is_refused() {
     let mut toy = Toy::new();
     let rows = toy.source(1);

@@ -237,9 +237,9 @@ impl StageRuntime {
     fn succeed(&self, mut job: Job, outcome: Outcome) {
         let attempts = job.attempt;
         if let Some(error) = job.last_error.take() {
-            tracing::warn!(parent: job.span(), row = %row_name(job.item()), stage = %self.id, attempts, "recovered from: {error}");
+            tracing::warn!(parent: job.span(), row = row_name(job.item()), stage = %self.id, attempts, "recovered from: {error}");
         }
-        tracing::debug!(parent: job.span(), row = %row_name(job.item()), stage = %self.id, attempts, "answered");
+        tracing::debug!(parent: job.span(), row = row_name(job.item()), stage = %self.id, attempts, "answered");
         let answer = match outcome {
             Outcome::Value(value) => {
                 self.stats().value();
@@ -263,7 +263,7 @@ impl StageRuntime {
             let pause = pause(self.retry.backoff, job.attempt);
             let left = job.item().deadline.remaining();
             if self.gathers() || left.is_none_or(|left| left > pause) {
-                tracing::info!(parent: job.span(), row = %row_name(job.item()), stage = %self.id, attempt = job.attempt, ?pause, "trying again: {message}");
+                tracing::info!(parent: job.span(), row = row_name(job.item()), stage = %self.id, attempt = job.attempt, ?pause, "trying again: {message}");
                 job.attempt += 1;
                 job.last_error = Some(message);
                 self.services.clock.after(pause, self, job);

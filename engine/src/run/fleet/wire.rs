@@ -16,7 +16,8 @@ const PROMPTLY: Duration = Duration::from_secs(5);
 /// The number of what is said between machines, here and between their processes; it grows with every change to it.
 const PROTOCOL: u32 = 2;
 
-/// Which build a machine has. Machines of different builds would misunderstand each other.
+/// Which version a machine has. Machines of different versions would misunderstand each other; of two builds of one version,
+/// with other operators say, this does not tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Build {
